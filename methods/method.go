@@ -1,0 +1,67 @@
+package methods
+
+import "github.com/torctrain/torc/model"
+
+// Tensor is a contiguous part of θ with a scale of its own in the exact sum.
+type Tensor struct {
+	Name   string // of the weight it belongs to, with a suffix where a weight has several
+	Weight model.WeightID
+	Off    int // in θ
+	Len    int
+}
+
+// Method is a map θ ↦ W and its pullback. A Method is used by one goroutine at a time.
+type Method interface {
+	// Len is K, the number of trained values. It does not change during a run.
+	Len() int
+	// Tensors cover θ in order and without gaps; the tensors of one weight are neighbours.
+	Tensors() []Tensor
+	// Wants says what the backward pass must hand over of weight id.
+	Wants(id model.WeightID) model.Want
+	// Start returns θ as the weights have it.
+	Start(w *model.Weights) []float32
+	// Push sets W ← W(θ), each value rounded to the stored type.
+	Push(theta []float32, w *model.Weights)
+	// Pull overwrites dtheta, as long as the tensors of weight id together, with the gradient that o gives them.
+	// dW is never formed unless the method is full. Pull does not allocate.
+	Pull(id model.WeightID, o *model.Outer, dtheta []float32)
+	// PullWhole is Pull for a weight whose gradient arrives whole.
+	PullWhole(id model.WeightID, dw, dtheta []float32)
+	// Penalty adds ∂R/∂θ to dtheta, once per step after the sum and the clip, and returns R; 0 for most methods.
+	Penalty(theta, dtheta []float32) float64
+}
+
+// Refresher is a Method whose index sets are recomputed during the run (LIFT).
+type Refresher interface {
+	Method
+	// Due says whether the sets are recomputed before step t: before step 1 and whenever t mod interval is 0.
+	Due(step uint64) bool
+	// Selected lists the weights that have a set, in the order of θ, with the relative cost of selecting each.
+	Selected() []Selected
+	// Select returns the new set of weight id: sorted flat indices, always as many. Pure in (w, id, the spec):
+	// whichever member computes it gets the same list.
+	Select(id model.WeightID, w *model.Matrix) ([]uint32, error)
+	// Adopt replaces the sets, given in the order of Selected, and carries state along: survivors keep θ, m and v,
+	// newcomers take θ from W and start with zero moments, leavers' values stay in W and are remembered in Retired.
+	Adopt(sets [][]uint32, w *model.Weights, theta, m, v []float32) error
+	// Sets are the current sets in the order of Selected; nil before the first Adopt. Not to be changed.
+	Sets() [][]uint32
+	// Retired are, per weight in the order of Selected, the coordinates trained once and no longer, with the values
+	// they keep. Disjoint from Sets. Not to be changed.
+	Retired() []Sparse
+	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w.
+	Restore(sets [][]uint32, retired []Sparse, w *model.Weights) error
+}
+
+// Selected is a weight whose set is recomputed at a refresh.
+type Selected struct {
+	Weight model.WeightID
+	Count  int     // indices in the set
+	Cost   float64 // relative; for spreading the work
+}
+
+// Sparse are values at sorted flat indices of one weight, as stored: bits of the weight's DType.
+type Sparse struct {
+	At   []uint32
+	Bits []uint32
+}
