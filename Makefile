@@ -1,0 +1,52 @@
+# torc: what one does with this tree. `make` alone lists the targets.
+export GOAMD64 = v1
+GO   ?= go
+# Tools live in modules of their own, so that none of their dependencies reaches the binaries.
+LINT  = $(GO) tool -modfile=tools/lint/go.mod
+# Packages whose goroutines meet: tested a second time under the race detector, where a C compiler is at hand.
+RACE  = ./allreduce/... ./coordinator/control/... ./node/train/... ./internal/cluster/... ./sharding/...
+SOURCES = $(shell find . -name '*.go' -not -path './build/*' -not -path './tools/*')
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo base data test race check bench lint proto kernels
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+build: ## write bin/coordinator and bin/node, static
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./coordinator ./node
+
+demo: build ## three members on this machine teach the tiny base three-step problems; a fourth process proves the digest
+	examples/demo.sh
+
+data: build ## write the demo's training and test problems again: the same bytes
+	examples/data.sh
+
+base: build ## make the tiny base model again: tokenizer, random weights, pretraining; the same bytes on any number of cores
+	examples/base.sh
+
+test: ## run all tests, then the concurrent packages under the race detector
+	$(GO) test ./...
+	@$(MAKE) --no-print-directory race
+
+race: # part of test
+	@if command -v "$$($(GO) env CC)" >/dev/null; then echo "$(GO) test -race $(RACE)"; CGO_ENABLED=1 $(GO) test -race $(RACE); \
+	else echo "no C compiler found: the race detector needs one, its tests are left out"; fi
+
+check: lint ## everything that needs no run: formatting, vet, staticcheck, architecture, arm64
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 $(LINT) staticcheck ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
+
+lint: ## formatting, import rules, package docs, purity of pure files
+	@dirty=$$($(LINT) gofumpt -l $(SOURCES)); test -z "$$dirty" || { echo "run 'go tool -modfile=tools/lint/go.mod gofumpt -w' on:"; echo "$$dirty"; exit 1; }
+	$(GO) test ./internal/lint
+
+bench: ## run every benchmark five times and write bench/results.json
+	$(GO) run ./bench
+
+proto: ## generate internal/pb from its .proto
+	$(GO) tool -modfile=tools/buf/go.mod buf generate --template tools/buf/buf.gen.yaml internal/pb
+
+kernels: ## generate the assembly of model/cpu
+	$(GO) generate ./model/cpu
