@@ -68,8 +68,13 @@ type Kernels interface {
 }
 
 // AttnShape are the sizes of one attention. H is a multiple of KV. Scale multiplies q·k.
+//
+// Skip lets Attention leave out the first Skip queries of each sequence: their rows of q are not needed and what o and lse
+// hold there afterwards is unspecified. The other rows have the bits they have with Skip 0. This is how one new token
+// attends to the cache of a Decoder. AttentionGrad takes no notice of Skip, which is 0 then.
 type AttnShape struct {
 	H, KV, D, Window int
+	Skip             int
 	Scale            float32
 }
 
