@@ -27,8 +27,9 @@ type Method interface {
 	Pull(id model.WeightID, o *model.Outer, dtheta []float32)
 	// PullWhole is Pull for a weight whose gradient arrives whole.
 	PullWhole(id model.WeightID, dw, dtheta []float32)
-	// Penalty adds ∂R/∂θ to dtheta, once per step after the sum and the clip, and returns R; 0 for most methods.
-	Penalty(theta, dtheta []float32) float64
+	// Penalty adds ∂R/∂θ of the tensors of weight id to dtheta, once per step after the sum and the clip, and returns
+	// this weight's part of R; 0 for most methods. Both slices are the weight's part of θ.
+	Penalty(id model.WeightID, theta, dtheta []float32) float64
 }
 
 // Refresher is a Method whose index sets are recomputed during the run (LIFT).
