@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package cpu
+
+const amd64 = false
+
+func opsOf(Tier) ops { return ops{portableGemm(), portableVec()} }
