@@ -1,0 +1,2 @@
+// Package allreduce is a specimen: each marked line breaks a rule.
+package allreduce
