@@ -357,6 +357,7 @@ type Beat struct {
 	LostPeer      string                 `protobuf:"bytes,21,opt,name=lost_peer,json=lostPeer,proto3" json:"lost_peer,omitempty"` // the neighbour whose link broke or fell silent, and ended the ring
 	Validations   []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
 	Stopped       bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"` // with PHASE_FINISHED: ended early because a stop was agreed
+	Trained       int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"` // K, the number of trained values, once the model is loaded
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -536,6 +537,13 @@ func (x *Beat) GetStopped() bool {
 		return x.Stopped
 	}
 	return false
+}
+
+func (x *Beat) GetTrained() int64 {
+	if x != nil {
+		return x.Trained
+	}
+	return 0
 }
 
 type StepReport struct {
@@ -2399,7 +2407,7 @@ const file_torc_proto_rawDesc = "" +
 	"\tJoinReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12!\n" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
-	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xe5\x05\n" +
+	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xff\x05\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -2423,7 +2431,8 @@ const file_torc_proto_rawDesc = "" +
 	"\trefreshes\x18\x14 \x03(\v2\x16.torc.v1.RefreshReportR\trefreshes\x12\x1b\n" +
 	"\tlost_peer\x18\x15 \x01(\tR\blostPeer\x12;\n" +
 	"\vvalidations\x18\x16 \x03(\v2\x19.torc.v1.ValidationReportR\vvalidations\x12\x18\n" +
-	"\astopped\x18\x17 \x01(\bR\astopped\x1a9\n" +
+	"\astopped\x18\x17 \x01(\bR\astopped\x12\x18\n" +
+	"\atrained\x18\x18 \x01(\x03R\atrained\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe6\x01\n" +
