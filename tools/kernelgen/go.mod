@@ -1,0 +1,3 @@
+module github.com/torctrain/torc/tools/kernelgen
+
+go 1.26.0
