@@ -1,0 +1,115 @@
+package methods
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Config chooses a method and its budget. Fields of other methods than the named one must be zero.
+type Config struct {
+	// Name is the method: "lift" or "full".
+	Name string `yaml:"name" json:"name"`
+	// Modules says which weights are trained. full: "all" (the default: with embeddings, norms, biases and head) or
+	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down).
+	Modules string `yaml:"modules" json:"modules"`
+
+	// Rank is the budget of lift: an (m, n) weight trains min((m+n)·Rank, m·n) values, as many as low-rank factors of
+	// that rank would have. Default 16, which is 4.6 % of a 135M model and 0.6 % of an 8B one.
+	Rank int `yaml:"rank" json:"rank,omitempty"`
+	// Density, in (0, 1], is the budget of lift as a share of each weight. 0, the default, leaves the budget to Rank.
+	Density float64 `yaml:"density" json:"density,omitempty"`
+	// Filter is the rank of the approximation W′ whose largest entries lift trains. Default 0: Rank.
+	Filter int `yaml:"filter" json:"filter,omitempty"`
+	// Refresh is the number of steps between two selections. Default 400; a fifth of the run is a good value, since the
+	// set then follows the weights. 0 keeps the first selection.
+	Refresh int `yaml:"refresh" json:"refresh,omitempty"`
+	// Lead is how many steps before a refresh its selection starts, in the background, on the weights of that moment.
+	// Default 0: the refresh waits for it. Less than Refresh.
+	Lead int `yaml:"lead" json:"lead,omitempty"`
+}
+
+// Default returns the configuration of the named method before anything is said about it.
+// An unknown name comes back with nothing else set, for Validate to refuse.
+func Default(name string) Config {
+	switch name {
+	case "full":
+		return Config{Name: name, Modules: "all"}
+	case "lift":
+		return Config{Name: name, Modules: "linear", Rank: 16, Refresh: 400}
+	}
+	return Config{Name: name}
+}
+
+// names are the methods there are and the values their field modules may have.
+var names = map[string][]string{
+	"full": {"all", "linear"},
+	"lift": {"linear", "mlp"},
+}
+
+// Validate names the first field that has a value it must not have, and what it may be.
+func (c Config) Validate() error {
+	modules, ok := names[c.Name]
+	if !ok {
+		return fmt.Errorf("method.name is %q: use full or lift", c.Name)
+	}
+	if !slices.Contains(modules, c.Modules) {
+		return fmt.Errorf("method.modules is %q: with %s use one of %s", c.Modules, c.Name, strings.Join(modules, ", "))
+	}
+	if c.Name != "lift" {
+		return c.validateUnused()
+	}
+	return c.validateLIFT()
+}
+
+func (c Config) validateUnused() error {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"rank", c.Rank != 0}, {"density", c.Density != 0}, {"filter", c.Filter != 0},
+		{"refresh", c.Refresh != 0}, {"lead", c.Lead != 0},
+	} {
+		if f.set {
+			return fmt.Errorf("method.%s is set, but %s has no such field: remove it or choose lift", f.name, c.Name)
+		}
+	}
+	return nil
+}
+
+func (c Config) validateLIFT() error {
+	switch {
+	case c.Density == 0 && c.Rank < 1:
+		return fmt.Errorf("method.rank is %d: use at least 1, or set density", c.Rank)
+	case c.Rank < 0 || c.Rank > 1<<20:
+		return fmt.Errorf("method.rank is %d: use 1 to 2^20", c.Rank)
+	case !(c.Density >= 0 && c.Density <= 1):
+		return fmt.Errorf("method.density is %v: use a share above 0 and up to 1", c.Density)
+	case c.Filter < 0 || c.Filter > 1<<20:
+		return fmt.Errorf("method.filter is %d: use 1 to 2^20, or 0 for the rank", c.Filter)
+	case c.Filter == 0 && c.Rank == 0:
+		return fmt.Errorf("method.filter is 0 and method.rank is 0: set one, it is the rank of the approximation that selects")
+	case c.Refresh < 0:
+		return fmt.Errorf("method.refresh is %d: use a number of steps, or 0 to keep the first selection", c.Refresh)
+	case c.Lead < 0 || c.Lead > 0 && c.Lead >= c.Refresh:
+		return fmt.Errorf("method.lead is %d: use 0 to %d, less than refresh", c.Lead, max(0, c.Refresh-1))
+	}
+	return nil
+}
+
+// filter is the rank of W′.
+func (c Config) filter() int {
+	if c.Filter > 0 {
+		return c.Filter
+	}
+	return c.Rank
+}
+
+// budget is how many values of an (m, n) weight lift trains: at least one.
+func (c Config) budget(m, n int) int {
+	if c.Density > 0 {
+		return max(1, int(math.Floor(c.Density*float64(m*n)+0.5)))
+	}
+	return min((m+n)*c.Rank, m*n)
+}
