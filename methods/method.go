@@ -18,7 +18,7 @@ type Method interface {
 	Tensors() []Tensor
 	// Wants says what the backward pass must hand over of weight id.
 	Wants(id model.WeightID) model.Want
-	// Start returns θ as the weights have it.
+	// Start returns θ as the weights have it; zeros where a Refresher has no sets yet.
 	Start(w *model.Weights) []float32
 	// Push sets W ← W(θ), each value rounded to the stored type.
 	Push(theta []float32, w *model.Weights)
@@ -39,18 +39,23 @@ type Refresher interface {
 	Due(step uint64) bool
 	// Selected lists the weights that have a set, in the order of θ, with the relative cost of selecting each.
 	Selected() []Selected
-	// Select returns the new set of weight id: sorted flat indices, always as many. Pure in (w, id, the spec):
-	// whichever member computes it gets the same list.
-	Select(id model.WeightID, w *model.Matrix) ([]uint32, error)
+	// Select returns the new set of weight id: sorted flat indices, always as many. Pure in (w, id, the spec, the
+	// arithmetic that k names): whichever member computes it gets the same list. Unlike the other methods it may be
+	// called by several goroutines at once, also during a step, each with its own k and a w that nobody changes; one
+	// goroutine per processor with one-threaded kernels is the fastest way to select many weights.
+	Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]uint32, error)
 	// Adopt replaces the sets, given in the order of Selected, and carries state along: survivors keep θ, m and v,
 	// newcomers take θ from W and start with zero moments, leavers' values stay in W and are remembered in Retired.
+	// It keeps the lists, which must not be changed any more. On an error nothing has changed.
 	Adopt(sets [][]uint32, w *model.Weights, theta, m, v []float32) error
-	// Sets are the current sets in the order of Selected; nil before the first Adopt. Not to be changed.
+	// Sets are the current sets in the order of Selected; nil before the first Adopt. Not to be changed; a later Adopt
+	// brings new lists and leaves these alone, so that a copy of State may keep them.
 	Sets() [][]uint32
 	// Retired are, per weight in the order of Selected, the coordinates trained once and no longer, with the values
-	// they keep. Disjoint from Sets. Not to be changed.
+	// they keep. Disjoint from Sets. Not to be changed; like Sets, left alone by a later Adopt.
 	Retired() []Sparse
-	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w.
+	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w. Both empty is the state
+	// before the first Adopt. On an error nothing has changed.
 	Restore(sets [][]uint32, retired []Sparse, w *model.Weights) error
 }
 

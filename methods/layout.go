@@ -1,0 +1,67 @@
+package methods
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/torctrain/torc/model"
+)
+
+// layout is where each trained weight lies in θ: in the order of the backward pass, which is that of the forward pass
+// reversed.
+type layout struct {
+	tensors []Tensor
+	shapes  []shape // of the weights of tensors
+	len     int
+	of      []int // by WeightID: index in tensors, −1 for a frozen weight
+}
+
+type shape struct{ rows, cols int }
+
+// newLayout lays out the weights of which count trains more than nothing.
+func newLayout(params []model.ParamShape, count func(p model.ParamShape) int) (layout, error) {
+	l := layout{of: make([]int, len(params))}
+	for id := len(params) - 1; id >= 0; id-- {
+		p := params[id]
+		l.of[id] = -1
+		n := count(p)
+		if n == 0 {
+			continue
+		}
+		if p.Rows*p.Cols > math.MaxUint32 {
+			return layout{}, fmt.Errorf("train %s: it has %d×%d elements, more than 2^32", p.Name, p.Rows, p.Cols)
+		}
+		l.of[id] = len(l.tensors)
+		l.tensors = append(l.tensors, Tensor{Name: p.Name, Weight: model.WeightID(id), Off: l.len, Len: n})
+		l.shapes = append(l.shapes, shape{p.Rows, p.Cols})
+		l.len += n
+	}
+	if l.len == 0 {
+		return layout{}, fmt.Errorf("train nothing: the model has none of the weights that the method trains")
+	}
+	return l, nil
+}
+
+// Len and Tensors make part of a Method of a layout.
+func (l *layout) Len() int          { return l.len }
+func (l *layout) Tensors() []Tensor { return l.tensors }
+
+// tensor returns the index in tensors of a weight that is trained.
+func (l *layout) tensor(id model.WeightID) int {
+	if i := l.of[id]; i >= 0 {
+		return i
+	}
+	panic(fmt.Sprintf("methods: weight %d is not trained", id))
+}
+
+// part is what belongs to tensor i of a vector laid out like θ.
+func (l *layout) part(v []float32, i int) []float32 {
+	t := l.tensors[i]
+	return v[t.Off : t.Off+t.Len]
+}
+
+func (l *layout) mustLen(verb string, n int) {
+	if n != l.len {
+		panic(fmt.Sprintf("methods: %s: len(theta)=%d, want %d", verb, n, l.len))
+	}
+}
