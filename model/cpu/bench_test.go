@@ -1,0 +1,57 @@
+package cpu
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/torctrain/torc/model"
+)
+
+// benchShapes are tokens, input and output features of the models of the demo, the 135M shape and its head.
+var benchShapes = []struct{ T, n, m int }{
+	{512, 576, 576}, {512, 576, 192}, {512, 576, 1536}, {512, 1536, 576}, {128, 576, 1536}, {128, 1536, 576}, {64, 576, 1536},
+	{64, 576, 49152}, {128, 128, 384}, {128, 384, 128}, {128, 128, 512}, {256, 128, 512}, {1, 576, 1536}, {4, 576, 1536},
+}
+
+// benchProducts runs f for each shape on one and two threads and reports GFLOP/s.
+func benchProducts(b *testing.B, dtypes []model.DType, f func(k *Kernels, w *model.Matrix, x, y []float32, T int)) {
+	for _, threads := range []int{1, 2} {
+		k, err := New(threads, Auto)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer k.Close()
+		for _, s := range benchShapes {
+			for _, d := range dtypes {
+				b.Run(fmt.Sprintf("T=%d/n=%d/m=%d/%v/threads=%d", s.T, s.n, s.m, d, threads), func(b *testing.B) {
+					r := rand.New(rand.NewPCG(1, 2))
+					w, x, y := randomMatrix(r, d, s.m, s.n), random(r, s.T*s.n), random(r, s.T*s.m)
+					b.ReportAllocs()
+					for b.Loop() {
+						f(k, w, x, y, s.T)
+					}
+					b.ReportMetric(2*float64(s.T*s.n*s.m)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+				})
+			}
+		}
+	}
+}
+
+func BenchmarkLinear(b *testing.B) {
+	benchProducts(b, []model.DType{model.F32, model.BF16}, func(k *Kernels, w *model.Matrix, x, y []float32, T int) {
+		k.Linear(y, x, w, T)
+	})
+}
+
+func BenchmarkLinearGradX(b *testing.B) {
+	benchProducts(b, []model.DType{model.F32, model.BF16}, func(k *Kernels, w *model.Matrix, x, y []float32, T int) {
+		k.LinearGradX(x, y, w, T)
+	})
+}
+
+func BenchmarkGradDense(b *testing.B) {
+	benchProducts(b, []model.DType{model.F32}, func(k *Kernels, w *model.Matrix, x, y []float32, T int) {
+		k.GradDense(w.F32, y, x, T)
+	})
+}
