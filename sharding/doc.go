@@ -1,0 +1,2 @@
+// Package sharding turns a dataset into the samples of each step and lane.
+package sharding
