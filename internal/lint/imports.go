@@ -9,14 +9,14 @@ import (
 // listed is forbidden; a package that is not a key may not exist.
 var may = map[string][]string{
 	"coordinator": {
-		"coordinator/control", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/drills",
+		"coordinator/control", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files", "internal/drills",
 		"checkpoints", "methods", "sharding", "allreduce", "model", "model/cpu", "model/safetensors", "model/tokenizer",
 	},
 	"node": {
-		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/pb",
+		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files",
 		"allreduce", "checkpoints", "methods", "sharding", "model", "model/cpu", "model/cuda", "model/tokenizer",
 	},
-	"coordinator/control": {"sharding", "checkpoints", "internal/spec", "internal/view", "internal/cluster", "internal/pb"},
+	"coordinator/control": {"sharding", "checkpoints", "internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files"},
 	"node/train": {
 		"allreduce", "sharding", "methods", "checkpoints", "model",
 		"internal/spec", "internal/view", "internal/cluster", "internal/pb",
@@ -40,6 +40,7 @@ var may = map[string][]string{
 	"internal/view":    {},
 	"internal/pb":      {},
 	"internal/lint":    {},
+	"internal/files":   {},
 	"internal/drills":  {},
 	"internal/rng":     {},
 	"internal/detmath": {},
