@@ -4,7 +4,7 @@
 //
 //	float64(a*b) + c      // the conversion keeps compilers from fusing the two into one rounding
 //
-// The results are within 1 ulp of the exact value (Pow: 1 ulp, see there), special cases as in package math.
+// Results are within 1 ulp of the exact value, special cases as in package math.
 //
 // Start reading at exp.go.
 package detmath
