@@ -8,8 +8,9 @@ import (
 )
 
 // Ref is the specification of every kernel: plain loops in float64, each output rounded to float32 once. It is never
-// optimised. Products are rounded (float64(a*b)) before they are added wherever they are not exact. Fast kernels are compared with it (package kerneltest); where a comment in model.Kernels fixes the order of
-// operations in float32 (AdamW, sums of two numbers, copies), Ref has the very bits.
+// optimised. Products that are not exact are rounded before they are added (float64(a*b)), so that it gives the same bits
+// everywhere. Fast kernels are compared with it (package kerneltest); where model.Kernels fixes the operations in float32
+// (AdamW, sums of two numbers, copies), Ref has the very bits.
 func Ref() model.Kernels { return ref{} }
 
 type ref struct{}

@@ -20,13 +20,14 @@ func (ref) Attention(o, lse, q, k, v []float32, starts []int32, s model.AttnShap
 		}
 		L := top + detmath.Log(sum)
 		lse[t*s.H+h] = float32(L)
-		for i := range s.D {
-			out := 0.0
-			for j, z := range scores {
-				out += float64(detmath.Exp(z-L) * float64(v[((first+j)*s.KV+kv)*s.D+i]))
+		out := make([]float64, s.D)
+		for j, z := range scores {
+			p, v := detmath.Exp(z-L), v[((first+j)*s.KV+kv)*s.D:]
+			for i := range out {
+				out[i] += float64(p * float64(v[i]))
 			}
-			o[(t*s.H+h)*s.D+i] = float32(out)
 		}
+		narrow(o[(t*s.H+h)*s.D:], out)
 	})
 }
 
