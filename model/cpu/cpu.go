@@ -24,10 +24,11 @@ const (
 // Kernels is model.Kernels on this processor. Its results depend on the operands and the Class alone, never on the number
 // of threads. It owns goroutines: Close ends them. One goroutine at a time may use it; a second one makes it panic.
 type Kernels struct {
-	tier Tier
-	pool *pool
-	ops  ops
-	gemm gemmState
+	tier   Tier
+	pool   *pool
+	ops    ops
+	gemm   gemmState
+	gradAt gradAtState
 }
 
 // ops are the inner loops of one tier. Drivers (files without a suffix) cut the work, check lengths and call these.
@@ -49,6 +50,7 @@ func New(threads int, tier Tier) (*Kernels, error) {
 	}
 	k := &Kernels{tier: tier, ops: opsOf(tier), pool: newPool(threads)}
 	k.gemm.init(k)
+	k.gradAt.init(k)
 	return k, nil
 }
 

@@ -20,6 +20,28 @@ package cpu
 //go:noescape
 func mulAVX2(c []float32, ldc int, a []float32, lda int, b []float32, rows int, k int, add bool)
 
+// dotsAVX2 is
+//
+//	for i := range dw {
+//		row := x[int(at[i]-base)*len(dy):]
+//		var s [64]float32
+//		for t := range dy { // len(dy) is a multiple of 64
+//			s[t%64] = fma(dy[t], row[t], s[t%64]) // rounded once
+//		}
+//		for j := range 16 {
+//			s[j] = (s[j] + s[j+16]) + (s[j+32] + s[j+48])
+//		}
+//		for half := 8; half > 0; half /= 2 {
+//			for j := range half {
+//				s[j] += s[j+half]
+//			}
+//		}
+//		dw[i] = s[0]
+//	}
+//
+//go:noescape
+func dotsAVX2(dw []float32, dy []float32, x []float32, at []uint32, base uint32)
+
 // packF32AVX2 is
 //
 //	for p := range k {
@@ -109,6 +131,28 @@ func packTF16AVX2(dst []float32, ldd int, src []uint16, lds int, k int)
 //
 //go:noescape
 func mulAVX512(c []float32, ldc int, a []float32, lda int, b []float32, rows int, k int, add bool)
+
+// dotsAVX512 is
+//
+//	for i := range dw {
+//		row := x[int(at[i]-base)*len(dy):]
+//		var s [64]float32
+//		for t := range dy { // len(dy) is a multiple of 64
+//			s[t%64] = fma(dy[t], row[t], s[t%64]) // rounded once
+//		}
+//		for j := range 16 {
+//			s[j] = (s[j] + s[j+16]) + (s[j+32] + s[j+48])
+//		}
+//		for half := 8; half > 0; half /= 2 {
+//			for j := range half {
+//				s[j] += s[j+half]
+//			}
+//		}
+//		dw[i] = s[0]
+//	}
+//
+//go:noescape
+func dotsAVX512(dw []float32, dy []float32, x []float32, at []uint32, base uint32)
 
 // packF32AVX512 is
 //

@@ -44,12 +44,12 @@ func (p *pool) run(n int, f func(worker, i int)) {
 	if !p.busy.CompareAndSwap(false, true) {
 		panic("cpu: kernels are closed or used by two goroutines at once")
 	}
+	defer p.finish()
 	helpers := min(len(p.wake), n-1)
 	if helpers <= 0 {
 		for i := range n {
 			f(0, i)
 		}
-		p.busy.Store(false)
 		return
 	}
 	p.f, p.n = f, n
@@ -59,6 +59,10 @@ func (p *pool) run(n int, f func(worker, i int)) {
 		wake <- struct{}{}
 	}
 	p.work(0)
+}
+
+// finish waits for the goroutines, also when a part of the caller panics.
+func (p *pool) finish() {
 	p.done.Wait()
 	p.f = nil
 	p.busy.Store(false)

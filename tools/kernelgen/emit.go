@@ -83,7 +83,7 @@ func (k *Kernel) reset() {
 		n = 32
 	}
 	k.vec = make([]bool, n)
-	k.ints = []Reg{"R13", "R12", "R11", "R10", "R9", "R8", "DI", "SI", "DX", "CX", "BX", "AX"}
+	k.ints = []Reg{"R15", "R13", "R12", "R11", "R10", "R9", "R8", "DI", "SI", "DX", "CX", "BX", "AX"}
 }
 
 // I writes one instruction. Operands are printed by fmt.Sprint.
@@ -175,27 +175,36 @@ func (k *Kernel) Arg(name string) Reg {
 	case strings.HasPrefix(a.typ, "[]"):
 		k.I("MOVQ", fmt.Sprintf("%s_base+%d(FP)", name, a.off), r)
 	case a.typ == "bool":
-		k.I("MOVBLZX", fmt.Sprintf("%s+%d(FP)", name, a.off), r)
+		k.I("MOVBLZX", k.Frame(name), r)
 	case a.typ == "int32":
-		k.I("MOVLQSX", fmt.Sprintf("%s+%d(FP)", name, a.off), r)
+		k.I("MOVLQSX", k.Frame(name), r)
 	case a.typ == "uint32":
-		k.I("MOVL", fmt.Sprintf("%s+%d(FP)", name, a.off), r)
+		k.I("MOVL", k.Frame(name), r)
 	default:
-		k.I("MOVQ", fmt.Sprintf("%s+%d(FP)", name, a.off), r)
+		k.I("MOVQ", k.Frame(name), r)
 	}
 	return r
+}
+
+// Frame is a number parameter as a memory operand of I.
+func (k *Kernel) Frame(name string) string {
+	a := k.args[name]
+	if a.typ == "" {
+		panic(k.name + ": no parameter " + name)
+	}
+	return fmt.Sprintf("%s+%d(FP)", name, a.off)
 }
 
 // ArgSplat loads a float32 parameter into all lanes of a new S.
 func (k *Kernel) ArgSplat(name string) S {
 	s := k.Splat()
-	k.I("VBROADCASTSS", fmt.Sprintf("%s+%d(FP)", name, k.args[name].off), s.half(k.Wide, 0))
+	k.I("VBROADCASTSS", k.Frame(name), s.half(k.Wide, 0))
 	return s
 }
 
 // Return stores lane 0 of s in a float32 result.
 func (k *Kernel) Return(name string, s S) {
-	k.I("VMOVSS", fmt.Sprintf("X%d", s.r), fmt.Sprintf("%s+%d(FP)", name, k.args[name].off))
+	k.I("VMOVSS", fmt.Sprintf("X%d", s.r), k.Frame(name))
 }
 
 // Const loads a float32 constant into all lanes of a new S.

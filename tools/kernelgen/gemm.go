@@ -5,6 +5,7 @@ import "fmt"
 // gemm adds the inner loops of matrix products.
 func gemm(f *File) {
 	mul(f)
+	dots(f)
 	for _, d := range dtypes {
 		pack(f, d)
 		if !f.Wide { // moves bits only: one copy serves both tiers
@@ -113,7 +114,7 @@ func (t *tile) emit(rows int) {
 	}
 
 	fresh, ready := k.Label("fresh"), k.Label("ready")
-	k.I("CMPB", fmt.Sprintf("add+%d(FP)", k.args["add"].off), 0)
+	k.I("CMPB", k.Frame("add"), 0)
 	k.I("JEQ", fresh)
 	t.eachRow(acc, k.Load)
 	k.I("JMP", ready)
@@ -197,7 +198,7 @@ for p := range k {
 		k.Loop(n, 1, func() {
 			k.I("MOVQ", dst, to)
 			k.I("MOVQ", src, from)
-			k.I("MOVQ", fmt.Sprintf("panels+%d(FP)", k.args["panels"].off), left)
+			k.I("MOVQ", k.Frame("panels"), left)
 			k.Loop(left, 1, func() {
 				for j := range v {
 					k.widenFrom(d, v[j], from.At(j*d.size*Lanes))
