@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 
+	// The tensor library panics at start with a Go release its own version of this module does not know: hold it at one that
+	// asks no more.
+	_ "go4.org/unsafe/assume-no-moving-gc"
 	"gorgonia.org/tensor"
 )
 
@@ -48,15 +51,19 @@ func NewMatrix(d DType, rows, cols int) *Matrix {
 // MatrixOver32 views data, which must have rows·cols elements, without copying.
 func MatrixOver32(data []float32, rows, cols int) *Matrix {
 	mustLen(len(data), rows, cols)
-	return &Matrix{Rows: rows, Cols: cols, DType: F32, F32: data,
-		T: tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data))}
+	return &Matrix{
+		Rows: rows, Cols: cols, DType: F32, F32: data,
+		T: tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data)),
+	}
 }
 
 // MatrixOver16 views data as F16 or BF16 values without copying.
 func MatrixOver16(d DType, data []uint16, rows, cols int) *Matrix {
 	mustLen(len(data), rows, cols)
-	return &Matrix{Rows: rows, Cols: cols, DType: d, U16: data,
-		T: tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data))}
+	return &Matrix{
+		Rows: rows, Cols: cols, DType: d, U16: data,
+		T: tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data)),
+	}
 }
 
 func mustLen(n, rows, cols int) {
