@@ -1,0 +1,64 @@
+"""Writes the golden models of this directory: what transformers computes in float32 for tiny random models.
+
+    python make_golden.py        # writes llama/ llama31/ mistral/ qwen2/ qwen3/ beside itself
+
+Each directory is a model as save_pretrained writes it (config.json, model.safetensors in the stored type) plus
+golden.safetensors: tokens and targets (-1: does not count) of two sequences laid end to end with their starts, the logits of
+each, the sum of the counted losses, and the gradient of that sum by every parameter. The weights are rounded to the stored
+type first, then everything is computed in float32 with eager attention, one sequence at a time.
+Made with the versions and the seed that stand in the metadata of golden.safetensors.
+"""
+import pathlib, shutil
+
+import torch, transformers
+from safetensors.torch import save_file
+
+SEED = 43
+HERE = pathlib.Path(__file__).parent
+SHAPE = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+             vocab_size=48, max_position_embeddings=64, initializer_range=0.2, rms_norm_eps=1e-5, attn_implementation="eager")
+LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+MODELS = {
+    "llama": (transformers.LlamaConfig(**SHAPE, tie_word_embeddings=True), torch.bfloat16),
+    "llama31": (transformers.LlamaConfig(**SHAPE, rope_parameters=LLAMA3), torch.float32),
+    "mistral": (transformers.MistralConfig(**SHAPE, sliding_window=5), torch.float16),
+    "qwen2": (transformers.Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True), torch.bfloat16),
+    "qwen3": (transformers.Qwen3Config(**SHAPE, head_dim=8, tie_word_embeddings=True), torch.bfloat16),
+}
+
+
+def golden(name, config, dtype):
+    torch.manual_seed(SEED)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:  # norms are 1 and biases 0 in a fresh model
+                parameter += 0.2 * torch.randn_like(parameter)
+    out = HERE / name
+    shutil.rmtree(out, ignore_errors=True)
+    model.to(dtype).save_pretrained(out)
+    (out / "generation_config.json").unlink()
+    # read back, not converted back: the frequencies of rope must not be rounded
+    model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").train()
+
+    lengths = [13, 6]
+    tokens, targets, logits, starts = [], [], [], [0]
+    total = torch.zeros(())
+    for n in lengths:
+        ids = torch.randint(0, config.vocab_size, (1, n))
+        y = model(ids).logits[0]
+        target = torch.cat([ids[0, 1:], torch.tensor([-1])])
+        target[: n // 3] = -1
+        total = total + torch.nn.functional.cross_entropy(y, target, ignore_index=-1, reduction="sum")
+        tokens.append(ids[0]), targets.append(target), logits.append(y.detach()), starts.append(starts[-1] + n)
+    total.backward()
+    tensors = {"grad." + k: p.grad for k, p in model.named_parameters()}
+    tensors |= {"tokens": torch.cat(tokens).int(), "targets": torch.cat(targets).int(), "starts": torch.tensor(starts).int(),
+                "logits": torch.cat(logits), "loss": total.detach()}
+    versions = dict(torch=torch.__version__, transformers=transformers.__version__, seed=str(SEED))
+    save_file({k: v.contiguous() for k, v in tensors.items()}, out / "golden.safetensors", versions)
+
+
+if __name__ == "__main__":
+    for name, (config, dtype) in MODELS.items():
+        golden(name, config, dtype)
