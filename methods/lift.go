@@ -19,13 +19,13 @@ type lift struct {
 	key      rng.Key
 	selected []Selected
 	sets     [][]uint32 // as selected; nil before the first Adopt
-	retired  []Sparse
+	retired  []Sparse   // likewise
 }
 
 var _ Refresher = (*lift)(nil)
 
 func newLIFT(c Config, l layout, key rng.Key) *lift {
-	f := &lift{layout: l, c: c, key: key, retired: make([]Sparse, len(l.tensors))}
+	f := &lift{layout: l, c: c, key: key}
 	for i, t := range l.tensors {
 		f.selected = append(f.selected, Selected{Weight: t.Weight, Count: t.Len, Cost: c.selectCost(l.shapes[i])})
 	}
@@ -50,14 +50,11 @@ func (f *lift) Selected() []Selected { return f.selected }
 
 func (f *lift) Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]uint32, error) {
 	t := f.tensors[f.tensor(id)]
-	p := newPrincipal(k, w, f.c.filter(), f.key.Sub(uint64(id)))
-	top := newTopK(t.Len)
-	p.tiles(func(_ int, scores []float32) { top.count(scores) })
-	if err := top.split(); err != nil {
-		return nil, fmt.Errorf("select the principal weights of %s: %w: the weight has values that are not finite or beyond 1e15", t.Name, err)
+	set, err := principalSet(k, w, f.c.filter(), t.Len, f.key.Sub(uint64(id)))
+	if err != nil {
+		return nil, fmt.Errorf("select the principal weights of %s: %w: the weight has values that are not finite, or enormous", t.Name, err)
 	}
-	p.tiles(top.collect)
-	return top.set(), nil
+	return set, nil
 }
 
 func (f *lift) Wants(id model.WeightID) model.Want {
@@ -127,9 +124,9 @@ func (f *lift) Adopt(sets [][]uint32, w *model.Weights, theta, m, v []float32) e
 		return fmt.Errorf("adopt sets: %w", err)
 	}
 	f.Push(theta, w) // so that leavers keep the value of θ even if it was not pushed yet
-	was := f.sets
+	was, gone := f.sets, f.retired
 	if was == nil {
-		was = make([][]uint32, len(sets))
+		was, gone = make([][]uint32, len(sets)), make([]Sparse, len(sets))
 	}
 	longest := 0
 	for _, t := range f.tensors {
@@ -146,7 +143,7 @@ func (f *lift) Adopt(sets [][]uint32, w *model.Weights, theta, m, v []float32) e
 		for j, from := range left {
 			leavers[j] = old[from]
 		}
-		retired[i] = retire(f.retired[i], leavers, sets[i], func(at uint32) uint32 { return storedBits(weight, at) })
+		retired[i] = retire(gone[i], leavers, sets[i], func(at uint32) uint32 { return storedBits(weight, at) })
 	}
 	f.sets, f.retired = sets, retired
 	return nil
@@ -178,7 +175,7 @@ func (f *lift) Retired() []Sparse { return f.retired }
 
 func (f *lift) Restore(sets [][]uint32, retired []Sparse, w *model.Weights) error {
 	if len(sets) == 0 && len(retired) == 0 { // a state from before the first selection
-		f.sets, f.retired = nil, make([]Sparse, len(f.tensors))
+		f.sets, f.retired = nil, nil
 		return nil
 	}
 	if err := f.check(sets); err != nil {

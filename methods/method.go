@@ -52,7 +52,7 @@ type Refresher interface {
 	// brings new lists and leaves these alone, so that a copy of State may keep them.
 	Sets() [][]uint32
 	// Retired are, per weight in the order of Selected, the coordinates trained once and no longer, with the values
-	// they keep. Disjoint from Sets. Not to be changed; like Sets, left alone by a later Adopt.
+	// they keep. Disjoint from Sets; nil before the first Adopt. Not to be changed; like Sets, left alone by a later Adopt.
 	Retired() []Sparse
 	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w. Both empty is the state
 	// before the first Adopt. On an error nothing has changed.

@@ -1,118 +1,32 @@
 package methods
 
 import (
-	"fmt"
 	"math"
 
 	"gorgonia.org/tensor"
 
 	"github.com/torctrain/torc/internal/rng"
-	"github.com/torctrain/torc/model"
 )
 
 const (
-	rounds     = 20      // of block iteration; enough for every spectrum with structure
-	oversize   = 8       // directions iterated beyond the rank: they take up what has not converged
-	tileFloats = 1 << 16 // elements of W or W′ handled at a time, 256 KiB
+	rounds   = 20 // of block iteration: enough for every spectrum with structure
+	oversize = 8  // directions iterated beyond the rank: they take up what has not converged
 )
 
-// principal is the approximation W′ of a weight by its largest singular values, never formed: an orthonormal basis of
-// the singular subspace on the weight's smaller side is all that W′ needs, not the values and not the other side.
-//
-//	n ≤ m:  W′ = (W·Qᵀ)·Q with Q (rank, n)        n > m:  W′ = Qᵀ·(Q·W) with Q (rank, m)
-//
-// The basis comes from block iteration with the Gram matrix of that side, from a start drawn from a key, for a fixed
-// number of rounds: a function of W, the rank, the key and the arithmetic of the kernels.
-// Source: LIFT, arXiv:2506.00772, where W′ comes from a full SVD.
-type principal struct {
-	e     Engine
-	w     *model.Matrix
-	basis *tensor.Dense // Q; nil when the rank is full and W′ = W
-	side  *tensor.Dense // Q·W (rank, n) when n > m
-}
-
-// newPrincipal approximates w, which must not change while the result is used.
-func newPrincipal(k model.Kernels, w *model.Matrix, rank int, key rng.Key) *principal {
-	p := &principal{e: Engine{Kernels: k}, w: w}
-	if rank >= min(w.Rows, w.Cols) {
-		return p
-	}
-	p.basis = p.e.leading(p.e.gram(w), rank, key)
-	if w.Cols > w.Rows {
-		p.side = p.e.New(rank, w.Cols)
-		k.LinearGradX(p.side.Float32s(), p.basis.Float32s(), w, rank)
-	}
-	return p
-}
-
-// tiles shows W′ row by row, some rows at a time, in order: scores are the elements from flat index from on. They are
-// scratch of the caller's callback.
-func (p *principal) tiles(visit func(from int, scores []float32)) {
-	n := p.w.Cols
-	step := max(1, tileFloats/n)
-	scores, rows := make([]float32, step*n), make([]float32, step*n)
-	for from := 0; from < p.w.Rows; from += step {
-		count := min(step, p.w.Rows-from)
-		tile := scores[:count*n]
-		switch {
-		case p.basis == nil:
-			p.w.Read(tile, from*n)
-		case p.side != nil:
-			part := columns(p.basis, from, count)
-			p.e.mul(p.e.Over(tile, count, n), Transposed(part), p.side)
-		default:
-			p.w.Read(rows[:count*n], from*n)
-			along := p.e.New(count, p.basis.Shape()[0])
-			p.e.mul(along, p.e.Over(rows[:count*n], count, n), Transposed(p.basis))
-			p.e.mul(p.e.Over(tile, count, n), along, p.basis)
-		}
-		visit(from*n, tile)
-	}
-}
-
-// columns is a view of some columns of d.
-func columns(d *tensor.Dense, from, count int) *tensor.Dense {
-	v, err := d.Slice(nil, tensor.S(from, from+count))
-	if err != nil {
-		panic(fmt.Sprintf("methods: columns: %v", err))
-	}
-	return v.(*tensor.Dense)
-}
-
-// mul is MatMul of shapes that are known to match.
-func (e Engine) mul(c, a, b *tensor.Dense) {
-	if err := e.MatMul(a, b, c); err != nil {
-		panic(fmt.Sprintf("methods: %v", err))
-	}
-}
-
-// gram is Wᵀ·W or W·Wᵀ, whichever is smaller.
-func (e Engine) gram(w *model.Matrix) *tensor.Dense {
-	all := make([]float32, w.Len())
-	w.Read(all, 0)
-	d := e.Over(all, w.Rows, w.Cols)
-	g := e.New(min(w.Rows, w.Cols), min(w.Rows, w.Cols))
-	if w.Cols <= w.Rows {
-		e.mul(g, Transposed(d), d)
-	} else {
-		e.mul(g, d, Transposed(d))
-	}
-	return g
-}
-
 // leading returns an orthonormal basis (rank, s), one vector per row, of the subspace of the largest eigenvalues of the
-// positive semidefinite g (s, s). Rows are zero where g has no more directions.
+// positive semidefinite g (s, s). Where g has fewer directions than rank, the other rows lie where g is nothing.
 func (e Engine) leading(g *tensor.Dense, rank int, key rng.Key) *tensor.Dense {
 	s := g.Shape()[0]
 	b := min(rank+oversize, s)
 	q, next := e.New(b, s), e.New(b, s)
 	start(q.Float32s(), key)
-	ortho := make([]float64, b*s)
+	scratch := make([]float64, b*s)
 	for range rounds {
 		e.mul(next, q, g) // g is symmetric: rows of q·g are g times rows of q
-		q, next = next, q
-		orthonormalise(q.Float32s(), ortho, b, s)
+		e.orthonormalise(q, next, scratch)
 	}
+	e.orthonormalise(next, q, scratch)
+	q, next = next, q
 	// Inside the block, the directions are those of the small matrix Q·G·Qᵀ.
 	e.mul(next, q, g)
 	small := e.New(b, b)
@@ -149,55 +63,84 @@ func principalDirections(out, a []float32, b int) {
 	}
 }
 
-// orthonormalise makes the rows of block (b, s) orthonormal, in order, in float64: modified Gram–Schmidt. A row that
-// depends on the rows before it becomes zero. scratch is as long as block.
-func orthonormalise(block []float32, scratch []float64, b, s int) {
-	for i, v := range block {
+// orthonormalise writes to out (b, s) an orthonormal basis of the rows of block (b, s), the first i rows spanning what the
+// first i did: Cholesky's way, from the products of the rows in float64. Rows that nearly depend on those before come out
+// short instead of blown up, and zero rows zero; another call, or another round, mends the former.
+func (e Engine) orthonormalise(out, block *tensor.Dense, scratch []float64) {
+	b, s := block.Shape()[0], block.Shape()[1]
+	for i, v := range block.Float32s() {
 		scratch[i] = float64(v)
 	}
+	l := rowProducts(scratch, b, s)
+	inverse := e.New(b, b)
+	invertFactor(inverse.Float32s(), l, b)
+	e.mul(out, inverse, block)
+}
+
+// rowProducts returns the products of the rows of x (b, s) with each other, each one chain over the elements ascending; the
+// half above the diagonal stays zero.
+func rowProducts(x []float64, b, s int) []float64 {
+	p := make([]float64, b*b)
 	for i := range b {
-		row := scratch[i*s : (i+1)*s]
-		before := dot(row, row)
+		u := x[i*s : (i+1)*s]
+		j := 0
+		for ; j+4 <= i+1; j += 4 { // four chains at a time, which do not wait for each other
+			v0, v1, v2, v3 := x[j*s:][:s], x[(j+1)*s:][:s], x[(j+2)*s:][:s], x[(j+3)*s:][:s]
+			var p0, p1, p2, p3 float64
+			for k, y := range u {
+				p0 += float64(y * v0[k])
+				p1 += float64(y * v1[k])
+				p2 += float64(y * v2[k])
+				p3 += float64(y * v3[k])
+			}
+			p[i*b+j], p[i*b+j+1], p[i*b+j+2], p[i*b+j+3] = p0, p1, p2, p3
+		}
+		for ; j <= i; j++ {
+			var sum float64
+			for k, y := range u {
+				sum += float64(y * x[j*s+k])
+			}
+			p[i*b+j] = sum
+		}
+	}
+	return p
+}
+
+// shortest is the least part, squared, of a row of length 1 that must stand upright on the rows before it to be brought to
+// length 1 again. Below it, float32 would bring up more noise than row.
+const shortest = 1e-8
+
+// invertFactor writes to out (b, b) the inverse of the factor L with p = L·Lᵀ, and overwrites p.
+func invertFactor(out []float32, p []float64, b int) {
+	scale := make([]float64, b)
+	for i := range b {
+		if p[i*b+i] > 0 {
+			scale[i] = 1 / math.Sqrt(p[i*b+i])
+		}
+	}
+	inv := make([]float64, b*b)
+	for i := range b {
+		row := p[i*b : (i+1)*b]
+		upright := 1.0
 		for j := range i {
-			other := scratch[j*s : (j+1)*s]
-			subtract(row, other, dot(row, other))
+			sum := row[j] * scale[i] * scale[j]
+			for k := range j {
+				sum -= float64(row[k] * p[j*b+k])
+			}
+			row[j] = sum / p[j*b+j]
+			upright -= float64(row[j] * row[j])
 		}
-		after := dot(row, row)
-		scale := 0.0
-		if after > 1e-20*before {
-			scale = 1 / math.Sqrt(after)
+		row[i] = math.Sqrt(max(upright, shortest))
+		for j := range i + 1 {
+			sum := 0.0
+			if i == j {
+				sum = 1
+			}
+			for k := j; k < i; k++ {
+				sum -= float64(row[k] * inv[k*b+j])
+			}
+			inv[i*b+j] = sum / row[i]
+			out[i*b+j] = float32(inv[i*b+j] * scale[j])
 		}
-		for j := range row {
-			row[j] *= scale
-		}
-	}
-	for i, v := range scratch {
-		block[i] = float32(v)
-	}
-}
-
-// dot is a product in four running sums.
-func dot(x, y []float64) float64 {
-	var a, b, c, d float64
-	y = y[:len(x)]
-	i := 0
-	for ; i+4 <= len(x); i += 4 {
-		u, v := x[i:i+4:i+4], y[i:i+4:i+4]
-		a += float64(u[0] * v[0])
-		b += float64(u[1] * v[1])
-		c += float64(u[2] * v[2])
-		d += float64(u[3] * v[3])
-	}
-	for ; i < len(x); i++ {
-		a += float64(x[i] * y[i])
-	}
-	return (a + b) + (c + d)
-}
-
-// subtract takes f·y from x.
-func subtract(x, y []float64, f float64) {
-	y = y[:len(x)]
-	for i := range x {
-		x[i] -= float64(f * y[i])
 	}
 }
