@@ -1,0 +1,29 @@
+package checkpoints
+
+import (
+	"fmt"
+
+	"github.com/torctrain/torc/methods"
+	"github.com/torctrain/torc/model"
+)
+
+// Apply turns base weights into the trained ones: w, as the run's model files have it, gets what the run changed, and m,
+// made for the run's method, the sets of s. It keeps the lists of s, which must not be changed any more. On an error w is
+// as it was.
+func (s *State) Apply(m methods.Method, w *model.Weights) error {
+	if err := s.check(); err != nil {
+		return fmt.Errorf("apply state: %w", err)
+	}
+	if len(s.Theta) != m.Len() {
+		return fmt.Errorf("apply state: it trains %d values, the method %d: state, model and spec are not of one run", len(s.Theta), m.Len())
+	}
+	if r, ok := m.(methods.Refresher); ok {
+		if err := r.Restore(s.Sets, s.Retired, w); err != nil {
+			return fmt.Errorf("apply state: %w", err)
+		}
+	} else if len(s.Sets) > 0 {
+		return fmt.Errorf("apply state: it has %d index sets, the method has none: state and spec are not of one run", len(s.Sets))
+	}
+	m.Push(s.Theta, w)
+	return nil
+}
