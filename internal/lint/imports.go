@@ -13,13 +13,13 @@ var may = map[string][]string{
 		"checkpoints", "methods", "sharding", "allreduce", "model", "model/cpu", "model/safetensors", "model/tokenizer",
 	},
 	"node": {
-		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files",
+		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files", "internal/view",
 		"allreduce", "checkpoints", "methods", "sharding", "model", "model/cpu", "model/cuda", "model/tokenizer",
 	},
 	"coordinator/control": {"sharding", "checkpoints", "internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files"},
 	"node/train": {
-		"allreduce", "sharding", "methods", "checkpoints", "model",
-		"internal/spec", "internal/view", "internal/cluster", "internal/pb",
+		"allreduce", "sharding", "methods", "checkpoints", "model", "model/tokenizer",
+		"internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files",
 	},
 
 	"allreduce":   {"internal/view", "internal/pb"},
@@ -36,7 +36,7 @@ var may = map[string][]string{
 
 	"internal/cluster": {"internal/view", "internal/pb"},
 	"internal/config":  {"internal/spec"},
-	"internal/spec":    {"sharding", "methods", "allreduce", "checkpoints"},
+	"internal/spec":    {"sharding", "methods", "allreduce", "checkpoints", "model"},
 	"internal/view":    {},
 	"internal/pb":      {},
 	"internal/lint":    {},
@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"internal/detmath": {},
 	"internal/e2e":     everything,
 	"bench":            {},
+	"bench/peers/gemm": {"model", "model/cpu"},
 }
 
 // everything stands for all packages.
@@ -63,10 +64,10 @@ var modules = map[string][]string{
 	"github.com/hashicorp/memberlist":    {"internal/cluster"},
 	"github.com/klauspost/reedsolomon":   {"checkpoints"},
 	"go.etcd.io/bbolt":                   {"coordinator/control"},
-	"google.golang.org/grpc":             {"coordinator", "coordinator/control", "node", "node/train", "allreduce", "internal/cluster"},
+	"google.golang.org/grpc":             {"coordinator", "coordinator/control", "node", "node/train", "allreduce", "internal/cluster", "internal/config"},
 	"google.golang.org/protobuf":         {"coordinator", "coordinator/control", "node", "node/train", "checkpoints"},
 	"gorgonia.org/tensor":                {"coordinator", "node", "methods", "model", "model/cpu"},
-	"go4.org/unsafe/assume-no-moving-gc": {"model", "model/cpu"},
+	"go4.org/unsafe/assume-no-moving-gc": {"methods", "model", "model/cpu"},
 	"github.com/klauspost/cpuid/v2":      {"model/cpu"},
 	"github.com/dlclark/regexp2":         {"model/tokenizer"},
 	"go.yaml.in/yaml/v3":                 {"internal/spec"},

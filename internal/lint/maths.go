@@ -8,7 +8,7 @@ import (
 
 // exact are the functions of package math whose result IEEE 754 fixes to the bit, on every machine and in every release.
 var exact = []string{
-	"Sqrt", "Abs", "Floor", "FMA",
+	"Sqrt", "Abs", "Floor", "FMA", "Signbit", "Copysign",
 	"Float32bits", "Float32frombits", "Float64bits", "Float64frombits", "Inf", "IsInf", "NaN", "IsNaN",
 }
 
