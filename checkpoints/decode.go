@@ -123,9 +123,11 @@ func (d *decoder) floats(n uint64) []float32 {
 	var v []float32
 	d.each(n, 4, func(b []byte) {
 		v = grow(v, n, len(b)/4)
-		for ; len(b) > 0; b = b[4:] {
-			v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		next := v[len(v) : len(v)+len(b)/4]
+		for i := range next {
+			next[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i : 4*i+4]))
 		}
+		v = v[:len(v)+len(next)]
 	})
 	return v
 }
