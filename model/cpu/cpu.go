@@ -29,6 +29,7 @@ type Kernels struct {
 	ops    ops
 	gemm   gemmState
 	gradAt gradAtState
+	vec    vecState
 }
 
 // ops are the inner loops of one tier. Drivers (files without a suffix) cut the work, check lengths and call these.
@@ -51,6 +52,7 @@ func New(threads int, tier Tier) (*Kernels, error) {
 	k := &Kernels{tier: tier, ops: opsOf(tier), pool: newPool(threads)}
 	k.gemm.init(k)
 	k.gradAt.init(k)
+	k.vec.init(k)
 	return k, nil
 }
 

@@ -1,4 +1,4 @@
 package cpu
 
-func avx2Vec() vecOps   { return vecOps{} }
-func avx512Vec() vecOps { return vecOps{} }
+func avx2Vec() vecOps   { return portableVec() }
+func avx512Vec() vecOps { return portableVec() }

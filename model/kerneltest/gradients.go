@@ -57,7 +57,7 @@ func (g gradient) check(t *testing.T, k model.Kernels) {
 			g.in[i][j] = x
 			numeric[j] = float32((up - down) / (float64(above) - float64(below)))
 		}
-		if at := (Tolerance{RMS: 1e-3}).worst(din, numeric); at >= 0 {
+		if at := (Tolerance{RMS: 1e-3, Abs: 1e-6}).worst(din, numeric); at >= 0 {
 			t.Errorf("%s of %s: gradient of operand %d is %v at %d, difference quotient %v", g.name, k.Name(), i, din[at], at, numeric[at])
 		}
 	}
