@@ -27,8 +27,10 @@ func drawState(t *rapid.T) *State {
 		slices.Sort(s)
 		return s
 	}
-	s := &State{Step: rapid.Uint64().Draw(t, "step"), Theta: floats("θ"), M: floats("m"), V: floats("v"),
-		Scales: rapid.SliceOfN(rapid.Int16(), 0, 5).Draw(t, "scales")}
+	s := &State{
+		Step: rapid.Uint64().Draw(t, "step"), Theta: floats("θ"), M: floats("m"), V: floats("v"),
+		Scales: rapid.SliceOfN(rapid.Int16(), 0, 5).Draw(t, "scales"),
+	}
 	copy(s.Spec[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "spec"))
 	for range rapid.IntRange(0, 4).Draw(t, "sets") {
 		s.Sets = append(s.Sets, set("set"))

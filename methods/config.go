@@ -68,8 +68,11 @@ func (c Config) validateUnused() error {
 		name string
 		set  bool
 	}{
-		{"rank", c.Rank != 0}, {"density", c.Density != 0}, {"filter", c.Filter != 0},
-		{"refresh", c.Refresh != 0}, {"lead", c.Lead != 0},
+		{"rank", c.Rank != 0},
+		{"density", c.Density != 0},
+		{"filter", c.Filter != 0},
+		{"refresh", c.Refresh != 0},
+		{"lead", c.Lead != 0},
 	} {
 		if f.set {
 			return fmt.Errorf("method.%s is set, but %s has no such field: remove it or choose lift", f.name, c.Name)

@@ -1,9 +1,20 @@
 // Package methods is what torc trains: each method is a map θ ↦ W and its pullback.
 //
-// θ is one flat float32 vector. full: θ = W. LIFT: W[set] = θ. The model stays a vanilla transformer, the optimizer is
-// AdamW on a vector, the ring sums one vector, a checkpoint is that vector, its moments and its index sets. Nothing
-// outside this package knows what LIFT is. θ is laid out in the order of the backward pass, last layer first, so that its
-// first part is summed over the ring while lower layers still run.
+//	full   θ = W            every element of the weights it covers
+//	lift   W[set] = θ       the elements at which a low-rank approximation of a weight is largest, chosen anew now and then
 //
-// Start reading at method.go, then lift.go, select.go and adamw.go.
+//	            Push: θ ─→ W                       Select: W ─→ set
+//	AdamW: θ, m, v ←─ dθ ←─ Pull: dW in factors    Adopt:  θ, m, v of one set ─→ of the next
+//
+// θ is one flat float32 vector, the master copy: the model sees it rounded to the type its weights are stored in. The model
+// stays a vanilla transformer, the optimizer is AdamW on a vector, the ring sums one vector, a checkpoint is that vector, its
+// moments and its index sets. Nothing outside this package knows what LIFT is. θ is laid out in the order of the backward
+// pass, last layer first, so that its first part is summed over the ring while lower layers still run.
+//
+// Everything here is a function of its arguments: no clock, no goroutine, no state but a method's sets. Select is a function
+// of a weight, the run's seed and the arithmetic of the kernels, so that members need not trust each other's sets.
+//
+// The package does not run the model, sum over members or write files.
+//
+// Start reading at method.go, then lift.go, principal.go (which weights are principal) and adamw.go.
 package methods

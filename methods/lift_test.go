@@ -17,8 +17,10 @@ import (
 func small(d model.DType, seed uint64) *model.Weights {
 	w := &model.Weights{}
 	add := func(name string, layer int, m model.Module, rows, cols int) {
-		w.Params = append(w.Params, model.Param{Name: name, Layer: layer, Module: m,
-			Matrix: randomMatrix(d, rows, cols, seed+uint64(len(w.Params)))})
+		w.Params = append(w.Params, model.Param{
+			Name: name, Layer: layer, Module: m,
+			Matrix: randomMatrix(d, rows, cols, seed+uint64(len(w.Params))),
+		})
 	}
 	add("embed", -1, model.Embed, 20, 12)
 	for l := range 2 {
@@ -122,8 +124,10 @@ func TestRefreshIsDueBeforeTheFirstStepAndEveryInterval(t *testing.T) {
 func TestLIFTTrainsAsMuchAsFactorsOfItsRank(t *testing.T) {
 	smol := func(layers int) (p []model.ParamShape) {
 		for l := range layers {
-			for m, s := range map[model.Module]shape{model.Q: {576, 576}, model.K: {192, 576}, model.V: {192, 576}, model.O: {576, 576},
-				model.Gate: {1536, 576}, model.Up: {1536, 576}, model.Down: {576, 1536}, model.AttnNorm: {1, 576}} {
+			for m, s := range map[model.Module]shape{
+				model.Q: {576, 576}, model.K: {192, 576}, model.V: {192, 576}, model.O: {576, 576},
+				model.Gate: {1536, 576}, model.Up: {1536, 576}, model.Down: {576, 1536}, model.AttnNorm: {1, 576},
+			} {
 				p = append(p, model.ParamShape{Layer: l, Module: m, Rows: s.rows, Cols: s.cols})
 			}
 		}
