@@ -1,0 +1,121 @@
+package sharding
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/torctrain/torc/model/tokenizer"
+)
+
+// Example is a sample as the model sees it.
+type Example struct {
+	Tokens       []int32
+	Counted      []bool // Counted[i]: the prediction of Tokens[i] counts in the loss; Counted[0] is false
+	PromptTokens int    // how many of Tokens are the prompt; 0 in a text sample
+	Answer       string // what should follow the prompt; empty in a text sample, and from a Reader
+	Where        string // file:line
+}
+
+// CountedTokens returns the number of tokens whose prediction counts.
+func (x Example) CountedTokens() int {
+	n := 0
+	for _, c := range x.Counted {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
+// Encoder turns samples into tokens. It is safe for concurrent use.
+type Encoder struct {
+	tok    *tokenizer.Tokenizer
+	config Config
+}
+
+// NewEncoder returns an encoder that cuts or refuses samples of more than c.MaxTokens tokens; if that is 0, none.
+func NewEncoder(tok *tokenizer.Tokenizer, c Config) *Encoder { return &Encoder{tok: tok, config: c} }
+
+// hash identifies what Encode depends on besides the sample.
+func (e *Encoder) hash() [32]byte {
+	h := e.tok.Hash()
+	return sha256.Sum256(fmt.Appendf(nil, "%x %d %s", h, e.config.MaxTokens, e.config.Overflow))
+}
+
+// Encode returns the tokens of a line of a dataset as docs/formats.md says (Samples). Errors begin with where.
+// A sample that loses all its counted tokens by truncation stays, and counts for nothing.
+func (e *Encoder) Encode(raw []byte, where string) (Example, error) {
+	f, err := parseFields(raw)
+	if err != nil {
+		return Example{}, fmt.Errorf("%s: %w", where, err)
+	}
+	x, err := e.encode(f)
+	if err != nil {
+		return Example{}, fmt.Errorf("%s: %w", where, err)
+	}
+	x.Where = where
+	return x, nil
+}
+
+func (e *Encoder) encode(f fields) (Example, error) {
+	var x Example
+	if text, ok := f["text"]; ok {
+		x.Tokens = e.tok.Encode(text, true)
+	} else {
+		prompt, answer := f.exchange()
+		eos, ok := e.tok.EOS()
+		if !ok {
+			return x, errors.New("the tokenizer names no token that ends a text: set eos_token in the model's tokenizer_config.json")
+		}
+		x.Answer = answer
+		x.Tokens = e.tok.Encode(prompt, true)
+		x.PromptTokens = len(x.Tokens)
+		x.Tokens = append(append(x.Tokens, e.tok.Encode(answer, false)...), eos)
+	}
+	if most := e.config.MaxTokens; most > 0 && len(x.Tokens) > most {
+		if e.config.Overflow == "refuse" {
+			return x, fmt.Errorf("sample has %d tokens, data.max_tokens is %d: raise it, shorten the sample, or set data.overflow to truncate", len(x.Tokens), most)
+		}
+		x.Tokens = x.Tokens[:most:most]
+		x.PromptTokens = min(x.PromptTokens, most)
+	}
+	x.Counted = make([]bool, len(x.Tokens))
+	for i := max(1, x.PromptTokens); i < len(x.Tokens); i++ {
+		x.Counted[i] = true
+	}
+	return x, nil
+}
+
+// The template of instruction samples, with and without input.
+// Source: Stanford Alpaca, train.py, PROMPT_DICT.
+const (
+	alpacaInput = "Below is an instruction that describes a task, paired with an input that provides further context. " +
+		"Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
+	alpacaBare = "Below is an instruction that describes a task. " +
+		"Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
+)
+
+// exchange returns what the model is given and what it is to answer. f is not a text sample.
+func (f fields) exchange() (prompt, answer string) {
+	if question, ok := f["question"]; ok {
+		return "Question: " + question + "\nAnswer: ", f["answer"]
+	}
+	if instruction, ok := f["instruction"]; ok {
+		template := alpacaBare
+		if f["input"] != "" {
+			template = alpacaInput
+		}
+		return strings.NewReplacer("{instruction}", instruction, "{input}", f["input"]).Replace(template), f["output"]
+	}
+	return f["prompt"], f["completion"]
+}
+
+// Final returns the part of an answer that exact match compares: what follows its last ####, else all of it, trimmed.
+func Final(answer string) string {
+	if i := strings.LastIndex(answer, "####"); i >= 0 {
+		answer = answer[i+len("####"):]
+	}
+	return strings.TrimSpace(answer)
+}
