@@ -73,7 +73,7 @@ func (k *Kernels) scoreGrad(b *attendBuffers, t tile, j, h, n, width int) {
 	s.hide(b.p, t, j, width)
 	for c := range parts(n, width) {
 		at := c * keyBlock * width
-		k.ops.softmaxD(b.p[at:at+t.rows*width], b.dp[at:at+t.rows*width], lse, delta, s.s.Scale)
+		k.ops.softmaxD(b.p[at:at+t.rows*width], b.dp[at:at+t.rows*width], lse, delta, width, s.s.Scale)
 	}
 }
 

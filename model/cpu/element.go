@@ -112,6 +112,7 @@ func (k *Kernels) AdamW(theta, m, v, g []float32, step model.AdamWStep) {
 func (k *Kernels) adamWTask(_, i int) {
 	s := &k.vec.element
 	from, mid, to := part(i, len(s.y))
-	k.ops.adamW(s.y[from:mid], s.a[from:mid], s.b[from:mid], s.c[from:mid], &s.step)
-	adamW(s.y[mid:to], s.a[mid:to], s.b[mid:to], s.c[mid:to], &s.step)
+	h := &s.step
+	k.ops.adamW(s.y[from:mid], s.a[from:mid], s.b[from:mid], s.c[from:mid], h.B1, h.B2, h.OneB1, h.OneB2, h.Eps, h.Rate, h.Decay)
+	adamW(s.y[mid:to], s.a[mid:to], s.b[mid:to], s.c[mid:to], h.B1, h.B2, h.OneB1, h.OneB2, h.Eps, h.Rate, h.Decay)
 }

@@ -53,3 +53,9 @@ func TestTiersOfOneClassGiveTheSameBits(t *testing.T) {
 		}
 	}
 }
+
+func attnShape(H, KV, D int) model.AttnShape {
+	return model.AttnShape{H: H, KV: KV, D: D, Scale: 0.2}
+}
+
+var adamWStep = model.AdamWStep{B1: 0.9, B2: 0.95, OneB1: 0.1, OneB2: 0.05, Eps: 1e-6, Rate: 3e-4, Decay: 1e-5}

@@ -1,10 +1,6 @@
 package cpu
 
-import (
-	"math"
-
-	"github.com/torctrain/torc/model"
-)
+import "math"
 
 // The Go twin of vecOps: the portable tier, what drivers do with odd ends, and the specification of the assembly, which has
 // the very bits. Each product is rounded before it is added.
@@ -12,7 +8,7 @@ import (
 func portableVec() vecOps {
 	return vecOps{
 		dot: dot, dot3: dot3, normScale: normScale, normGrad: normGrad, normGradW: normGradW, rope: rope,
-		swiglu: swiglu, swigluD: swigluD, add: add, scale: scale, top: top, expSum: expSum, expDiff: expDiff,
+		swiglu: swiglu, swigluD: swigluD, add: add, scale: scale, top: top, sum: sum, expSub: expSub, expDiff: expDiff,
 		scoreRows: scoreRows, expRows: expRows, scaleRows: scaleRows, softmaxD: softmaxD, adamW: adamW,
 	}
 }
@@ -172,13 +168,17 @@ func top16(s *[16]float32) float32 {
 	return s[0]
 }
 
-func expSum(x []float32, top float32) float32 {
+func expSub(x []float32, top float32) {
+	for i, v := range x {
+		x[i] = exp32(v - top)
+	}
+}
+
+func sum(x []float32) float32 {
 	var s [64]float32
 	for ; len(x) >= 64; x = x[64:] {
-		p := (*[64]float32)(x)
-		for j := range s {
-			p[j] = exp32(p[j] - top)
-			s[j] += p[j]
+		for j, v := range (*[64]float32)(x) {
+			s[j] += v
 		}
 	}
 	return sum64(&s)
@@ -204,9 +204,11 @@ func scoreRows(p, top []float32, scale float32) {
 	}
 }
 
-func expRows(p, top, sum []float32) {
+func expRows(p, top, sums []float32) {
 	for r := range top {
-		sum[r] = expSum(p[r*64:(r+1)*64], top[r])
+		row := p[r*64 : (r+1)*64]
+		expSub(row, top[r])
+		sums[r] = sum(row)
 	}
 }
 
@@ -216,8 +218,7 @@ func scaleRows(x, by []float32, width int) {
 	}
 }
 
-func softmaxD(p, dp, lse, delta []float32, scale float32) {
-	width := len(p) / len(lse)
+func softmaxD(p, dp, lse, delta []float32, width int, scale float32) {
 	for r := range lse {
 		for i := r * width; i < (r+1)*width; i++ {
 			p[i] = exp32(float32(p[i]*scale) - lse[r])
@@ -226,12 +227,12 @@ func softmaxD(p, dp, lse, delta []float32, scale float32) {
 	}
 }
 
-func adamW(theta, m, v, g []float32, s *model.AdamWStep) {
+func adamW(theta, m, v, g []float32, b1, b2, oneB1, oneB2, eps, rate, decay float32) {
 	for i := range theta {
-		m[i] = float32(s.B1*m[i]) + float32(s.OneB1*g[i])
-		v[i] = float32(s.B2*v[i]) + float32(s.OneB2*float32(g[i]*g[i]))
+		m[i] = float32(b1*m[i]) + float32(oneB1*g[i])
+		v[i] = float32(b2*v[i]) + float32(oneB2*float32(g[i]*g[i]))
 		root := float32(math.Sqrt(float64(v[i])))
-		update := float32(s.Rate*m[i]) / (root + s.Eps)
-		theta[i] = float32(theta[i]-float32(s.Decay*theta[i])) - update
+		update := float32(rate*m[i]) / (root + eps)
+		theta[i] = float32(theta[i]-float32(decay*theta[i])) - update
 	}
 }

@@ -62,7 +62,8 @@ func (k *Kernels) entropyTask(worker, t int) {
 	for from := 0; from < s.V; from += entropyBlock {
 		block := row[from:min(s.V, from+entropyBlock)]
 		p := b.padded(0, block, float32(math.Inf(-1)))
-		sum += float64(k.ops.expSum(p, top))
+		k.ops.expSub(p, top)
+		sum += float64(k.ops.sum(p))
 		if len(p) != len(block) {
 			copy(block, p)
 		}

@@ -9,24 +9,27 @@ import "github.com/torctrain/torc/model"
 // Unless said otherwise slices have equal lengths, a multiple of 16. A sum is that of sum64: element i in partial sum
 // i mod 64, then one tree.
 type vecOps struct {
-	dot       func(a, b []float32) float32                     // Σ a·b; length a multiple of 64
-	dot3      func(a, b, c []float32) float32                  // Σ (a·b)·c; likewise
-	normScale func(y, x, w []float32, r float32)               // y = (x·r)·w
-	normGrad  func(dx, dy, w, x []float32, r, c float32)       // dx += (dy·w)·r − x·c
-	normGradW func(dw, dy, x []float32, r float32)             // dw += (dy·x)·r
-	rope      func(a, b, cos, sin []float32)                   // a, b = a·cos − b·sin, b·cos + a·sin
-	swiglu    func(y, gate, up []float32)                      // y = gate/(1+exp(−gate))·up
-	swigluD   func(dgate, dup, dy, gate, up []float32)         // its gradient; dgate may be gate, dup may be up
-	add       func(y, x []float32)                             // y += x
-	scale     func(x []float32, by float32)                    // x *= by
-	top       func(x []float32) float32                        // the largest; length not 0
-	expSum    func(x []float32, top float32) float32           // x = exp(x−top), and the sum; length a multiple of 64
-	expDiff   func(x, y []float32)                             // x = exp(x−y)
-	scoreRows func(p, top []float32, scale float32)            // rows of 64: p *= scale, top = max(top, largest of the row)
-	expRows   func(p, top, sum []float32)                      // rows of 64: p = exp(p−top of the row), and its sum
-	scaleRows func(x, by []float32, width int)                 // rows of width: x *= by of the row
-	softmaxD  func(p, dp, lse, delta []float32, scale float32) // rows of len(p)/len(lse): p = exp(p·scale−lse), dp = p·(dp−delta)·scale
-	adamW     func(theta, m, v, g []float32, s *model.AdamWStep)
+	dot       func(a, b []float32) float32               // Σ a·b; length a multiple of 64
+	dot3      func(a, b, c []float32) float32            // Σ (a·b)·c; likewise
+	normScale func(y, x, w []float32, r float32)         // y = (x·r)·w
+	normGrad  func(dx, dy, w, x []float32, r, c float32) // dx += (dy·w)·r − x·c
+	normGradW func(dw, dy, x []float32, r float32)       // dw += (dy·x)·r
+	rope      func(a, b, cos, sin []float32)             // a, b = a·cos − b·sin, b·cos + a·sin
+	swiglu    func(y, gate, up []float32)                // y = gate/(1+exp(−gate))·up
+	swigluD   func(dgate, dup, dy, gate, up []float32)   // its gradient; dgate may be gate, dup may be up
+	add       func(y, x []float32)                       // y += x
+	scale     func(x []float32, by float32)              // x *= by
+	top       func(x []float32) float32                  // the largest; length not 0
+	expSub    func(x []float32, top float32)             // x = exp(x−top)
+	sum       func(x []float32) float32                  // Σ x; length a multiple of 64
+	expDiff   func(x, y []float32)                       // x = exp(x−y)
+	scoreRows func(p, top []float32, scale float32)      // rows of 64: p *= scale, top = max(top, largest of the row)
+	expRows   func(p, top, sum []float32)                // rows of 64: p = exp(p−top of the row), and its sum
+	scaleRows func(x, by []float32, width int)           // rows of width: x *= by of the row
+	adamW     func(theta, m, v, g []float32, b1, b2, oneB1, oneB2, eps, rate, decay float32)
+
+	// softmaxD takes rows of width: p = exp(p·scale−lse), then dp = p·(dp−delta)·scale; lse and delta of the row.
+	softmaxD func(p, dp, lse, delta []float32, width int, scale float32)
 }
 
 // vecState is what the drivers of vecOps keep between calls.

@@ -11,6 +11,7 @@ var groups = []struct {
 	add  func(f *File)
 }{
 	{"gemm", gemm},
+	{"vec", vec},
 }
 
 func main() {
