@@ -27,6 +27,9 @@ func tinyWeights(t *testing.T, d model.DType) *model.Weights {
 	return model.NewRandom(c, d, 5)
 }
 
+// content is what companions hold in these tests.
+const content = `{"eos_token_id": 2}`
+
 // write makes a base directory with some companions and one file that is nobody's business.
 func write(t *testing.T, w *model.Weights) string {
 	t.Helper()
@@ -35,7 +38,7 @@ func write(t *testing.T, w *model.Weights) string {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"tokenizer.json", "generation_config.json", "README.md"} {
-		if err := os.WriteFile(filepath.Join(base, name), []byte(name), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(base, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +74,7 @@ func TestExportedModelLoadsAsItWas(t *testing.T) {
 		}
 		for file, want := range map[string]bool{"tokenizer.json": true, "generation_config.json": true, "config.json": true, "README.md": false} {
 			text, err := os.ReadFile(filepath.Join(dst, file))
-			if (err == nil) != want || want && file != "config.json" && string(text) != file {
+			if (err == nil) != want || want && file != "config.json" && string(text) != content {
 				t.Errorf("%s: %s is %q (%v)", name, file, text, err)
 			}
 		}

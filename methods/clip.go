@@ -60,16 +60,3 @@ func ClipFactor(norm, limit float64) float32 {
 	}
 	return float32(limit / (norm + 1e-6))
 }
-
-// Clip scales g to a norm of at most limit, 0 meaning any, and returns the norm g had.
-func Clip(g []float32, limit float64) (norm float64) {
-	var s Norm
-	s.Add(g)
-	norm = s.Value()
-	if f := ClipFactor(norm, limit); f != 1 {
-		for i := range g {
-			g[i] *= f
-		}
-	}
-	return norm
-}

@@ -1,14 +1,15 @@
 package methods
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/torctrain/torc/model"
 )
 
-// layout is where each trained weight lies in θ: in the order of the backward pass, which is that of the forward pass
-// reversed.
+// layout is where each trained weight lies in θ: in the order of the backward pass, see model.Config.BackwardOrder.
 type layout struct {
 	tensors []Tensor
 	shapes  []shape // of the weights of tensors
@@ -21,7 +22,7 @@ type shape struct{ rows, cols int }
 // newLayout lays out the weights of which count trains more than nothing.
 func newLayout(params []model.ParamShape, count func(p model.ParamShape) int) (layout, error) {
 	l := layout{of: make([]int, len(params))}
-	for id := len(params) - 1; id >= 0; id-- {
+	for _, id := range backward(params) {
 		p := params[id]
 		l.of[id] = -1
 		n := count(p)
@@ -40,6 +41,38 @@ func newLayout(params []model.ParamShape, count func(p model.ParamShape) int) (l
 		return layout{}, fmt.Errorf("train nothing: the model has none of the weights that the method trains")
 	}
 	return l, nil
+}
+
+// backward returns the indices of params in the order in which a backward pass reaches them.
+func backward(params []model.ParamShape) []int {
+	order := make([]int, len(params))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := params[i], params[j]
+		return cmp.Or(cmp.Compare(stage(a), stage(b)), cmp.Compare(b.Layer, a.Layer),
+			cmp.Compare(slices.Index(downwards[:], a.Module), slices.Index(downwards[:], b.Module)))
+	})
+	return order
+}
+
+// stage is 0 above the layers, 1 in them, 2 below.
+func stage(p model.ParamShape) int {
+	switch {
+	case p.Module == model.Embed:
+		return 2
+	case p.Layer >= 0:
+		return 1
+	}
+	return 0
+}
+
+// downwards are the modules from the top down; the head and the final norm are above the layers.
+var downwards = [...]model.Module{
+	model.Head, model.FinalNorm,
+	model.Down, model.Gate, model.Up, model.MLPNorm, model.O, model.OBias, model.QNorm, model.KNorm, model.Q, model.QBias,
+	model.K, model.KBias, model.V, model.VBias, model.AttnNorm,
 }
 
 // Len and Tensors make part of a Method of a layout.

@@ -157,30 +157,54 @@ func TestLIFTTrainsAsMuchAsFactorsOfItsRank(t *testing.T) {
 	}
 }
 
-// θ is laid out in the order of the backward pass, without gaps.
+// θ is laid out in the order of the backward pass, without gaps, and what is wanted is what is trained.
 func TestThetaIsInTheOrderOfTheBackwardPass(t *testing.T) {
-	w := small(model.F32, 1)
-	for _, c := range []Config{liftConfig(2), Default("full"), {Name: "full", Modules: "linear"}} {
-		m, err := New(c, w, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		off, last := 0, model.WeightID(len(w.Params))
-		for _, ten := range m.Tensors() {
-			if ten.Off != off || ten.Weight >= last || ten.Len < 1 {
-				t.Errorf("%s: tensor %+v follows weight %d and offset %d", c.Name, ten, last, off)
+	for _, family := range []string{
+		`"model_type":"llama","architectures":["LlamaForCausalLM"],"attention_bias":true`,
+		`"model_type":"qwen2","architectures":["Qwen2ForCausalLM"]`,
+		`"model_type":"qwen3","architectures":["Qwen3ForCausalLM"],"head_dim":4`,
+	} {
+		for _, tied := range []string{"true", "false"} {
+			shape, err := model.ParseConfig([]byte("{" + family + `,"hidden_act":"silu","hidden_size":8,"intermediate_size":12,
+				"num_hidden_layers":3,"num_attention_heads":2,"num_key_value_heads":1,"vocab_size":20,"rms_norm_eps":1e-5,
+				"max_position_embeddings":64,"initializer_range":0.02,"rope_theta":10000.0,"tie_word_embeddings":` + tied + "}"))
+			if err != nil {
+				t.Fatal(err)
 			}
-			off, last = off+ten.Len, ten.Weight
-		}
-		if off != m.Len() {
-			t.Errorf("%s: tensors cover %d of %d", c.Name, off, m.Len())
-		}
-		for id, p := range w.Params {
-			trained := slices.ContainsFunc(m.Tensors(), func(ten Tensor) bool { return int(ten.Weight) == id })
-			if wanted := m.Wants(model.WeightID(id)) != model.Nothing; wanted != trained || trained != (p.Module.Linear() || c.Modules == "all") {
-				t.Errorf("%s, %s: weight %s is wanted %v and trained %v", c.Name, c.Modules, p.Name, wanted, trained)
+			w := model.NewRandom(shape, model.F32, 1)
+			for _, c := range []Config{liftConfig(2), Default("full"), {Name: "full", Modules: "linear"}} {
+				checkLayout(t, c, w)
 			}
 		}
+	}
+}
+
+func checkLayout(t *testing.T, c Config, w *model.Weights) {
+	t.Helper()
+	m, err := New(c, w, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []model.WeightID
+	for _, id := range w.Config.BackwardOrder() {
+		trained := c.Modules == "all" || w.Params[id].Module.Linear()
+		if trained {
+			want = append(want, id)
+		}
+		if wanted := m.Wants(id) != model.Nothing; wanted != trained {
+			t.Errorf("%s, %s: wanted is %v, want %v", c.Name, w.Params[id].Name, wanted, trained)
+		}
+	}
+	off := 0
+	for _, ten := range m.Tensors() {
+		got = append(got, ten.Weight)
+		if ten.Off != off || ten.Len < 1 {
+			t.Errorf("%s: tensor %+v, want offset %d", c.Name, ten, off)
+		}
+		off += ten.Len
+	}
+	if !slices.Equal(got, want) || off != m.Len() {
+		t.Errorf("%s, %s: weights %v over %d values, want %v over %d", c.Name, w.Config.ModelType, got, off, want, m.Len())
 	}
 }
 

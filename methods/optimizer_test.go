@@ -168,16 +168,13 @@ func TestNormDoesNotDependOnHowTheVectorIsCut(t *testing.T) {
 	})
 }
 
-func TestClipShortensLongGradientsOnly(t *testing.T) {
-	g := []float32{3, -4}
-	if norm := Clip(g, 0); norm != 5 || g[0] != 3 {
-		t.Errorf("no limit: norm %v, gradient %v", norm, g)
-	}
-	if norm := Clip(g, 5); norm != 5 || g[0] != 3 {
-		t.Errorf("limit 5: norm %v, gradient %v", norm, g)
-	}
-	if norm := Clip(g, 1); norm != 5 || math.Abs(float64(g[0])-0.6) > 1e-6 || math.Abs(float64(g[1])+0.8) > 1e-6 {
-		t.Errorf("limit 1: norm %v, gradient %v, want 5 and (0.6, −0.8)", norm, g)
+func TestClipFactorShortensLongGradientsOnly(t *testing.T) {
+	for _, c := range []struct{ norm, limit, want float64 }{
+		{5, 0, 1}, {5, 5, 1}, {4, 5, 1}, {0, 1, 1}, {5, 1, 0.2}, {math.NaN(), 1, 1},
+	} {
+		if got := float64(ClipFactor(c.norm, c.limit)); math.Abs(got-c.want) > 1e-6 {
+			t.Errorf("norm %v, limit %v: factor %v, want %v", c.norm, c.limit, got, c.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package methods
 import (
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
@@ -161,6 +162,33 @@ func TestSelectDependsOnWeightAndSeedAlone(t *testing.T) {
 				t.Errorf("%s with %d threads: the set differs", tier, threads)
 			}
 		}
+	}
+}
+
+// Several selections at once, each with kernels of its own, while a step changes θ and other weights.
+func TestSelectsAtOnceDoNotMeet(t *testing.T) {
+	w := small(model.BF16, 4)
+	f := newLIFTFor(t, w, liftConfig(2))
+	want := selectAll(t, f, w)
+	got := make([][]uint32, len(want))
+	var wait sync.WaitGroup
+	for i, s := range f.Selected() {
+		copied := model.NewMatrix(model.BF16, w.Params[s.Weight].Rows, w.Params[s.Weight].Cols)
+		copy(copied.U16, w.Params[s.Weight].U16)
+		wait.Go(func() {
+			set, err := f.Select(cpu.Ref(), s.Weight, copied)
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] = set
+		})
+	}
+	theta, m, v := f.Start(w), make([]float32, f.Len()), make([]float32, f.Len())
+	adopt(t, f, want, w, theta, m, v)
+	train(f, w, DefaultOptimizer("lift"), 1, theta, m, v)
+	wait.Wait()
+	if !slices.EqualFunc(got, want, slices.Equal) {
+		t.Error("sets differ from those selected one after the other")
 	}
 }
 
