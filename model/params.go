@@ -11,6 +11,7 @@ type ParamShape struct {
 	Layer      int    // −1 outside the layers
 	Module     Module
 	Rows, Cols int // a vector has one row
+	HeadDim    int // how many neighbouring rows of Q, K and V, or columns of O, make a head; 0 elsewhere
 }
 
 // Len is the number of elements.
@@ -61,7 +62,12 @@ func (c *Config) param(layer int, m Module) ParamShape {
 	if layer >= 0 {
 		name = fmt.Sprintf("model.layers.%d.%s", layer, name)
 	}
-	return ParamShape{Name: name, Layer: layer, Module: m, Rows: rows, Cols: cols}
+	p := ParamShape{Name: name, Layer: layer, Module: m, Rows: rows, Cols: cols}
+	switch m {
+	case Q, K, V, O:
+		p.HeadDim = c.HeadDim
+	}
+	return p
 }
 
 func (c *Config) shape(m Module) (rows, cols int) {
