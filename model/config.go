@@ -3,7 +3,9 @@ package model
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,7 +35,7 @@ type Config struct {
 	MaxPositions int     // the longest sequence the model was made for; nothing breaks beyond
 	InitRange    float64 // standard deviation of fresh weights
 	DType        DType   // the type the file says it is in; what counts is the type of each weight
-	EOS          []int32 // tokens that end a text, as far as config.json says so
+	EOS          []int32 // tokens that end a text, as far as the directory says so
 
 	raw []byte
 }
@@ -75,7 +77,7 @@ func harmless(name string) bool {
 	return false
 }
 
-// ReadConfig reads config.json of a model directory.
+// ReadConfig reads config.json of a model directory, and from generation_config.json, if it is there, which tokens end a text.
 func ReadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, "config.json")
 	raw, err := os.ReadFile(path)
@@ -86,7 +88,29 @@ func ReadConfig(dir string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
+	path = filepath.Join(dir, "generation_config.json")
+	raw, err = os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err == nil {
+		err = c.readGeneration(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
 	return c, nil
+}
+
+func (c *Config) readGeneration(raw []byte) error {
+	f, err := parseFields("", raw)
+	if err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	if f.has("eos_token_id") {
+		c.EOS = f.ids("eos_token_id")
+	}
+	return f.err
 }
 
 // ParseConfig checks the text of a config.json. It refuses, by name, a model_type or architecture it does not know, and

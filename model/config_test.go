@@ -110,6 +110,28 @@ func TestConfigsThatAreNotSupportedAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestGenerationConfigSaysWhatEndsAText(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, text []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("config.json", tiny(t, map[string]any{"eos_token_id": 2}).JSON())
+	for text, want := range map[string]string{`{"eos_token_id": [3, 4], "temperature": 1}`: "[3 4]", `{"eos_token_id": 5}`: "[5]", `{"eos_token_id": null}`: "[2]", `{}`: "[2]"} {
+		write("generation_config.json", []byte(text))
+		if c, err := model.ReadConfig(dir); err != nil || fmt.Sprint(c.EOS) != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	for _, text := range []string{"{", `{"eos_token_id": "x"}`} {
+		write("generation_config.json", []byte(text))
+		if _, err := model.ReadConfig(dir); err == nil || !strings.Contains(err.Error(), "generation_config.json") {
+			t.Errorf("%s: %v, want an error naming the file", text, err)
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	raw, _ := json.Marshal(tinyFields())
 	f.Add(raw)

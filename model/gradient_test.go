@@ -3,9 +3,11 @@ package model_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
 )
 
 // gradientTolerance is relative to the largest element of a tensor. Everything is float32 with sums of at most a few dozen
@@ -88,7 +90,7 @@ func TestFrozenWeightsChangeNoBitOfTheOthers(t *testing.T) {
 							t.Fatalf("%s: weight %d does not arrive", k.Name(), lowest)
 						}
 						for id, dw := range got.grads {
-							if bitsOf(dw) != bitsOf(full.grads[id]) {
+							if !sameBits(dw, full.grads[id]) {
 								t.Fatalf("%s: gradient of %s differs when %s is the lowest wanted", k.Name(), w.Params[id].Name, w.Params[lowest].Name)
 							}
 						}
@@ -119,6 +121,109 @@ func TestNothingIsKeptBelowTheLowestWantedLayer(t *testing.T) {
 		m.Gradient(b, newSink(t))
 		if got := m.KeptLayers(); got != kept {
 			t.Errorf("with %q the lowest wanted weight %d layers are kept, want %d", lowest, got, kept)
+		}
+	}
+}
+
+// recorder notes through which weights gradients pass.
+type recorder struct {
+	model.Kernels
+	passed map[*model.Matrix]bool
+}
+
+func (r recorder) LinearGradX(dx, dy []float32, w *model.Matrix, T int) {
+	r.passed[w] = true
+	r.Kernels.LinearGradX(dx, dy, w, T)
+}
+
+func TestNothingIsDifferentiatedBelowTheLowestWantedWeight(t *testing.T) {
+	c := tiny(t, map[string]any{"tie_word_embeddings": false})
+	w, b := weights(c, model.F32), batch(c.Vocab)
+	for lowest, want := range map[string]string{
+		"lm_head.weight":                         "",
+		"model.norm.weight":                      "lm_head",
+		"model.layers.1.mlp.down_proj.weight":    "lm_head",
+		"model.layers.1.mlp.up_proj.weight":      "lm_head 1.mlp.down_proj",
+		"model.layers.1.self_attn.o_proj.weight": "lm_head 1.mlp.down_proj 1.mlp.gate_proj 1.mlp.up_proj",
+		"model.layers.1.self_attn.v_proj.weight": "lm_head 1.mlp.down_proj 1.mlp.gate_proj 1.mlp.up_proj 1.self_attn.o_proj",
+		"model.layers.1.input_layernorm.weight":  "lm_head 1.mlp.down_proj 1.mlp.gate_proj 1.mlp.up_proj 1.self_attn.o_proj 1.self_attn.q_proj 1.self_attn.k_proj 1.self_attn.v_proj",
+		"model.layers.0.mlp.down_proj.weight":    "lm_head 1.mlp.down_proj 1.mlp.gate_proj 1.mlp.up_proj 1.self_attn.o_proj 1.self_attn.q_proj 1.self_attn.k_proj 1.self_attn.v_proj",
+	} {
+		passed := map[*model.Matrix]bool{}
+		m := model.New(w, recorder{kernels(t)[0], passed})
+		id, _ := w.ID(lowest)
+		m.Train(func(i model.WeightID) model.Want {
+			if i == id {
+				return model.Dense
+			}
+			return model.Nothing
+		})
+		m.Gradient(b, newSink(t))
+		var got []string
+		for _, id := range c.BackwardOrder() {
+			if p := w.Params[id]; passed[p.Matrix] {
+				got = append(got, strings.TrimSuffix(strings.TrimPrefix(p.Name, "model.layers."), ".weight"))
+			}
+		}
+		if strings.Join(got, " ") != strings.Join(inOrder(c, want), " ") {
+			t.Errorf("down to %s gradients pass through %v, want %s", lowest, got, want)
+		}
+	}
+}
+
+// inOrder sorts short names of weights by the backward order.
+func inOrder(c *model.Config, names string) []string {
+	var sorted []string
+	for _, id := range c.BackwardOrder() {
+		short := strings.TrimSuffix(strings.TrimPrefix(c.Params()[id].Name, "model.layers."), ".weight")
+		if slices.Contains(strings.Fields(names), short) {
+			sorted = append(sorted, short)
+		}
+	}
+	return sorted
+}
+
+// Every member of a run computes the same bits, with as many threads as it has and the registers it has.
+func TestBitsDoNotDependOnThreadsOrTier(t *testing.T) {
+	for name, changes := range families() {
+		c := tiny(t, changes)
+		wider := map[string]any{"hidden_size": 72, "intermediate_size": 136, "vocab_size": 301, "head_dim": 16}
+		c, err := c.With(wider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := weights(c, model.BF16)
+		var b model.Batch
+		for s, length := range []int{131, 2, 70} { // several blocks of keys
+			ids, counted := make([]int32, length), make([]bool, length)
+			for i := range ids {
+				ids[i], counted[i] = int32((i*i+s)%c.Vocab), i%3 != s
+			}
+			b.Add(ids, counted)
+		}
+		first := map[string]*sink{} // by class
+		losses := map[string]float64{}
+		for _, tier := range cpu.Tiers() {
+			for _, threads := range []int{1, 2, 5} {
+				k := fast(t, threads, tier)
+				m := model.New(w, k)
+				m.Train(all(model.Sampled))
+				got := newSink(t)
+				loss, _ := m.Gradient(b, got)
+				want := first[cpu.Class(k)]
+				if want == nil {
+					first[cpu.Class(k)], losses[cpu.Class(k)] = got, loss
+					continue
+				}
+				if loss != losses[cpu.Class(k)] {
+					t.Errorf("%s: loss %v on %s with %d threads, want %v", name, loss, tier, threads, losses[cpu.Class(k)])
+				}
+				for id, p := range w.Params {
+					if !sameBits(got.grads[model.WeightID(id)], want.grads[model.WeightID(id)]) {
+						t.Errorf("%s: gradient of %s differs on %s with %d threads", name, p.Name, tier, threads)
+					}
+				}
+			}
 		}
 	}
 }
@@ -174,7 +279,7 @@ func TestGradientRepeatsBitForBit(t *testing.T) {
 				t.Errorf("%s: loss %v after other batches, want %v", k.Name(), loss, wantLoss)
 			}
 			for id := range w.Params {
-				if bitsOf(got.grads[model.WeightID(id)]) != bitsOf(want.grads[model.WeightID(id)]) {
+				if !sameBits(got.grads[model.WeightID(id)], want.grads[model.WeightID(id)]) {
 					t.Errorf("%s: gradient of %s differs after other batches", k.Name(), w.Params[id].Name)
 				}
 			}
@@ -207,25 +312,20 @@ func (discard) Whole(id model.WeightID, dw []float32) {}
 func TestStepsAllocateNothing(t *testing.T) {
 	c := tiny(t, map[string]any{"model_type": "qwen3", "attention_bias": true, "tie_word_embeddings": false})
 	b := batch(c.Vocab)
-	m := model.New(weights(c, model.BF16), allocationFree{kernels(t)[0]})
-	m.Train(all(model.Sampled))
-	m.Gradient(b, discard{})
-	if n := testing.AllocsPerRun(5, func() { m.Gradient(b, discard{}) }); n != 0 {
-		t.Errorf("%v allocations a step, want 0", n)
+	for _, tier := range cpu.Tiers() {
+		m := model.New(weights(c, model.BF16), fast(t, 2, tier))
+		m.Train(all(model.Sampled))
+		m.Gradient(b, discard{})
+		if n := testing.AllocsPerRun(5, func() { m.Gradient(b, discard{}) }); n != 0 {
+			t.Errorf("%s: %v allocations a step, want 0", tier, n)
+		}
+		d := m.Decoder(16)
+		one := []int32{1}
+		d.Next([]int32{1, 2, 3})
+		if n := testing.AllocsPerRun(5, func() { d.Next(one) }); n != 0 {
+			t.Errorf("%s: %v allocations a decoded token, want 0", tier, n)
+		}
 	}
-	d := m.Decoder(16)
-	one := []int32{1}
-	d.Next([]int32{1, 2, 3})
-	if n := testing.AllocsPerRun(5, func() { d.Next(one) }); n != 0 {
-		t.Errorf("%v allocations a decoded token, want 0", n)
-	}
-}
-
-// allocationFree leaves out the kernels of the specification that allocate.
-type allocationFree struct{ model.Kernels }
-
-func (allocationFree) Attention(o, lse, q, k, v []float32, starts []int32, s model.AttnShape) {}
-func (allocationFree) AttentionGrad(dq, dk, dv, do, o, lse, q, k, v []float32, starts []int32, s model.AttnShape) {
 }
 
 func TestMemoryIsWhatTheBuffersTake(t *testing.T) {

@@ -14,10 +14,11 @@ import torch, transformers
 from safetensors.torch import save_file
 
 SEED = 43
+torch.set_num_threads(1)
 HERE = pathlib.Path(__file__).parent
 SHAPE = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              vocab_size=48, max_position_embeddings=64, initializer_range=0.2, rms_norm_eps=1e-5, attn_implementation="eager")
-LLAMA3 = dict(rope_type="llama3", rope_theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+LLAMA3 = dict(rope_type="llama3", rope_theta=20.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 MODELS = {
     "llama": (transformers.LlamaConfig(**SHAPE, tie_word_embeddings=True), torch.bfloat16),
     "llama31": (transformers.LlamaConfig(**SHAPE, rope_parameters=LLAMA3), torch.float32),
@@ -55,8 +56,8 @@ def golden(name, config, dtype):
     tensors = {"grad." + k: p.grad for k, p in model.named_parameters()}
     tensors |= {"tokens": torch.cat(tokens).int(), "targets": torch.cat(targets).int(), "starts": torch.tensor(starts).int(),
                 "logits": torch.cat(logits), "loss": total.detach()}
-    versions = dict(torch=torch.__version__, transformers=transformers.__version__, seed=str(SEED))
-    save_file({k: v.contiguous() for k, v in tensors.items()}, out / "golden.safetensors", versions)
+    made = f"torch {torch.__version__}, transformers {transformers.__version__}, seed {SEED}"
+    save_file({k: v.contiguous() for k, v in tensors.items()}, out / "golden.safetensors", {"made_with": made})
 
 
 if __name__ == "__main__":
