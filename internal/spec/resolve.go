@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/torctrain/torc/sharding"
 )
 
 // Resolved is a spec in which nothing is left to find: what all members of a run work from.
@@ -65,14 +67,21 @@ func Resolve(s *Spec, dir string) (*Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.addData("validation", s.Data.Validation, dir); err != nil {
+	validation, err := r.addData("validation", s.Data.Validation, dir)
+	if err != nil {
 		return nil, err
 	}
-	if r.Samples, err = samples(train); err != nil {
+	data, err := sharding.Index(train)
+	if err != nil {
 		return nil, fmt.Errorf("data.train: %w", err)
 	}
+	if r.Samples = data.Len(); len(validation) > 0 {
+		if _, err := sharding.Index(validation); err != nil {
+			return nil, fmt.Errorf("data.validation: %w", err)
+		}
+	}
 	if r.Epochs > 0 {
-		steps := math.Ceil(r.Epochs*float64(epochSteps(r.Samples, r.Batch)) - 1e-9) // 0.1 of 30 steps are 3
+		steps := math.Ceil(r.Epochs*float64(r.Plan().Steps()) - 1e-9) // 0.1 of 30 steps are 3
 		if steps > maxSteps {
 			return nil, fmt.Errorf("epochs is %v: makes %.0f steps, more than %d", r.Epochs, steps, maxSteps)
 		}
@@ -81,10 +90,9 @@ func Resolve(s *Spec, dir string) (*Resolved, error) {
 	return r, nil
 }
 
-// epochSteps is ⌈⌈N/b⌉/L⌉.
-func epochSteps(samples int, b Batch) int {
-	micros := (samples + b.Micro - 1) / b.Micro
-	return (micros + b.Lanes - 1) / b.Lanes
+// Plan is the data order of the run.
+func (r *Resolved) Plan() sharding.Plan {
+	return sharding.NewPlan(r.Samples, r.Batch.Micro, r.Batch.Lanes, r.Seed)
 }
 
 // optional are files of a model directory that shape tokens or go with an exported model, where they exist.

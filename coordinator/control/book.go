@@ -1,0 +1,140 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/internal/view"
+)
+
+// kind is what a command says happened.
+type kind string
+
+const (
+	founded  kind = "founded"  // the cluster got its id
+	started  kind = "started"  // a coordinator began to serve: the next incarnation
+	launched kind = "launched" // a run was queued
+	pinned   kind = "pinned"   // the arithmetic class of a run was settled
+	viewed   kind = "viewed"   // a view was decided, which makes steps from Step on
+	ended    kind = "ended"    // a run ended, with Step the last one committed
+)
+
+// command is one entry of the journal. The journal's commands, applied in order, make the book.
+type command struct {
+	Kind kind  `json:"kind"`
+	At   int64 `json:"at"` // Unix nanoseconds
+
+	Cluster string          `json:"cluster,omitempty"`
+	Run     string          `json:"run,omitempty"`
+	Spec    json.RawMessage `json:"spec,omitempty"`
+	Expect  int             `json:"expect,omitempty"`
+	Class   string          `json:"class,omitempty"`
+	View    *view.View      `json:"view,omitempty"`
+	Step    uint64          `json:"step,omitempty"`
+	Info    []byte          `json:"info,omitempty"` // pb.RunInfo
+}
+
+// book is what the journal amounts to.
+type book struct {
+	cluster     string
+	incarnation uint64
+	runs        []*entry // in the order of launch
+}
+
+// entry is one run in the book.
+type entry struct {
+	command // with which it was launched
+	spec    *spec.Resolved
+	pinned  bool // the class is the coordinator's choice
+	views   []command
+	last    command     // with which it ended
+	info    *pb.RunInfo // nil until it ended
+}
+
+func newEntry(cmd command) (*entry, error) {
+	r, err := spec.FromJSON(cmd.Spec)
+	if err != nil {
+		return nil, err
+	}
+	return &entry{command: cmd, spec: r}, nil
+}
+
+// apply makes cmd part of the book. It is a function of the two alone.
+func (b *book) apply(cmd command) error {
+	switch cmd.Kind {
+	case founded:
+		b.cluster = cmd.Cluster
+		return nil
+	case started:
+		b.incarnation++
+		return nil
+	case launched:
+		if b.find(cmd.Run) != nil {
+			return fmt.Errorf("run %s is launched twice", cmd.Run)
+		}
+		e, err := newEntry(cmd)
+		if err != nil {
+			return fmt.Errorf("launch run %s: %w", cmd.Run, err)
+		}
+		b.runs = append(b.runs, e)
+		return nil
+	}
+	e := b.find(cmd.Run)
+	if e == nil {
+		return fmt.Errorf("run %q is %s, but was never launched", cmd.Run, cmd.Kind)
+	}
+	switch cmd.Kind {
+	case pinned:
+		e.spec.Class, e.pinned = cmd.Class, true
+	case viewed:
+		e.views = append(e.views, cmd)
+	case ended:
+		e.last, e.info = cmd, &pb.RunInfo{}
+		if err := proto.Unmarshal(cmd.Info, e.info); err != nil {
+			return fmt.Errorf("read how run %s ended: %w", cmd.Run, err)
+		}
+	default:
+		return fmt.Errorf("command %q is of a later version: upgrade the coordinator", cmd.Kind)
+	}
+	return nil
+}
+
+func (b *book) find(run string) *entry {
+	i := slices.IndexFunc(b.runs, func(e *entry) bool { return e.Run == run })
+	if i < 0 {
+		return nil
+	}
+	return b.runs[i]
+}
+
+// interrupted are the commands that end the runs which were at work when the last coordinator ended. Runs without a view
+// wait again instead: nothing of them is lost.
+func (b *book) interrupted(now time.Time) ([]command, error) {
+	var all []command
+	for _, e := range b.runs {
+		if e.info != nil || len(e.views) == 0 {
+			continue
+		}
+		v := e.views[len(e.views)-1].View
+		text, err := e.spec.JSON()
+		if err != nil {
+			return nil, err
+		}
+		info, err := marshalInfo(&pb.RunInfo{
+			Run: e.Run, Name: e.spec.Name, State: pb.RunState_RUN_FAILED, Steps: uint64(e.spec.Steps), View: viewToPB(v), Spec: text,
+			Why:         "the coordinator ended while the run was at work: launch it again",
+			CreatedUnix: time.Unix(0, e.At).Unix(), EndedUnix: now.Unix(),
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, command{Kind: ended, At: now.UnixNano(), Run: e.Run, Info: info})
+	}
+	return all, nil
+}

@@ -1,0 +1,134 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+)
+
+// Files of an ended run, below $HOME/runs/RUN.
+const (
+	stateFile  = "state"       // State in canonical form
+	specFile   = "spec.json"   // the resolved spec
+	resultFile = "result.json" // Result
+)
+
+// Result is how a run ended, as its file result.json has it.
+type Result struct {
+	Run                string  `json:"run"`
+	State              string  `json:"state"` // finished or stopped
+	Step               uint64  `json:"step"`
+	Steps              uint64  `json:"steps"`
+	Digest             string  `json:"digest"`
+	LossFirst          float64 `json:"loss_first"`
+	LossLast           float64 `json:"loss_last"`
+	TokensPerSecond    float64 `json:"tokens_per_second"`
+	BytesSentPerMember int64   `json:"bytes_sent_per_member"`
+	Trained            int64   `json:"trained"`
+	Members            int     `json:"members"`
+}
+
+// collect fetches and keeps the State of runs that finish, until ctx is done.
+func (s *Server) collect(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return g.Wait()
+		case w := <-s.work:
+			g.Go(func() error {
+				err := s.keep(ctx, w)
+				if ctx.Err() == nil {
+					s.do(func(c *core, now time.Time) { c.collected(now, w.run, err) })
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// keep writes what run leaves behind, State first and the result last.
+func (s *Server) keep(ctx context.Context, w collection) error {
+	dir := s.runDir(w.run.id)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := s.keepState(ctx, dir, w); err != nil {
+		return err
+	}
+	var text []byte
+	var result Result
+	var err error
+	s.do(func(c *core, now time.Time) {
+		text, err = w.run.spec.JSON()
+		result = makeResult(c.info(now, w.run), w.run.stopped)
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeDurably(dir, specFile, func(f io.Writer) error { _, err := f.Write(text); return err }); err != nil {
+		return err
+	}
+	return writeDurably(dir, resultFile, func(f io.Writer) error { return json.NewEncoder(f).Encode(result) })
+}
+
+func makeResult(i *pb.RunInfo, stopped bool) Result {
+	state := pb.RunState_RUN_FINISHED
+	if stopped {
+		state = pb.RunState_RUN_STOPPED
+	}
+	return Result{
+		Run: i.Run, State: stateName(state), Step: i.Step, Steps: i.Steps, Digest: fmt.Sprintf("%x", i.Digest),
+		LossFirst: i.LossFirst, LossLast: i.LossLast, TokensPerSecond: i.TokensPerSecond,
+		BytesSentPerMember: i.BytesSentPerMember, Trained: i.Trained, Members: len(i.GetView().GetMembers()),
+	}
+}
+
+// keepState fetches State from the first holder that has it right.
+func (s *Server) keepState(ctx context.Context, dir string, w collection) error {
+	var errs []error
+	for _, m := range w.holders {
+		err := writeDurably(dir, stateFile, func(f io.Writer) error { return fetchState(ctx, m, w, f) })
+		if err == nil {
+			return nil
+		}
+		s.log.Warn("State was not fetched", "run", w.run.id, "member", m.Node, "err", err)
+		errs = append(errs, fmt.Errorf("fetch it from %s: %w", m.Node.Name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// fetchState copies the State that m has to f, and checks that it has the digest.
+func fetchState(ctx context.Context, m view.Member, w collection, f io.Writer) error {
+	conn, err := cluster.Dial(m.Addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewPeerClient(conn).State(ctx, &pb.StateRequest{Run: w.run.id})
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(h, f), &chunks{recv: stream.Recv}); err != nil {
+		return err
+	}
+	if got := h.Sum(nil); !bytes.Equal(got, w.digest) {
+		return fmt.Errorf("it has digest %.6x, but reported %.6x", got, w.digest)
+	}
+	return nil
+}

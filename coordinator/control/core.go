@@ -1,0 +1,128 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+)
+
+// core is what the coordinator knows and decides, without clock, network or disk: events go in with the time at which they
+// happened, effects come out and are carried out in order by Server. The same events make the same effects.
+type core struct {
+	timing      Timing
+	incarnation uint64
+
+	nodes  map[view.NodeID]*node
+	runs   []*run // in the order of launch
+	ticked time.Time
+	out    []effect
+}
+
+// effect is what core wants done: a record, an order, a line or a collection.
+type effect any
+
+type (
+	// record makes a command durable before any later effect.
+	record struct{ command command }
+	// order goes to the node behind a session.
+	order struct {
+		session uint64
+		order   *pb.Order
+	}
+	// line is for people who watch a run.
+	line struct {
+		run  string
+		line *pb.LogLine
+	}
+	// collection fetches the State of a finished run from one of its members; the answer comes as collected.
+	collection struct {
+		run     *run
+		holders []view.Member
+		digest  []byte
+	}
+)
+
+func newCore(t Timing, b *book) *core {
+	c := &core{timing: t, incarnation: b.incarnation, nodes: map[view.NodeID]*node{}}
+	for _, e := range b.runs {
+		c.runs = append(c.runs, newRun(e))
+	}
+	return c
+}
+
+// take returns the effects since the last call.
+func (c *core) take() []effect {
+	out := c.out
+	c.out = nil
+	return out
+}
+
+// asleep is a gap between ticks that says that the coordinator itself stood still.
+const asleep = 500 * time.Millisecond
+
+// tick lets time pass: runs that wait for it go on, and silence becomes evidence.
+func (c *core) tick(now time.Time) {
+	if !c.ticked.IsZero() && now.Sub(c.ticked) > asleep {
+		// Whoever slept cannot say that others were silent.
+		for _, n := range c.nodes {
+			n.alive = now
+		}
+	}
+	c.ticked = now
+	c.schedule(now)
+	for _, r := range c.runs {
+		c.advance(now, r)
+	}
+	c.forget(now)
+}
+
+// find returns the run with this id, or nil.
+func (c *core) find(id string) *run {
+	for _, r := range c.runs {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// sorted are the nodes by name and boot.
+func (c *core) sorted() []*node {
+	return slices.SortedFunc(maps.Values(c.nodes), func(a, b *node) int {
+		return cmp.Or(strings.Compare(a.id.Name, b.id.Name), cmp.Compare(a.id.Boot, b.id.Boot))
+	})
+}
+
+// send orders a node, if it attends.
+func (c *core) send(n *node, o *pb.Order) {
+	if n.session != 0 {
+		c.out = append(c.out, order{n.session, o})
+	}
+}
+
+// record makes a command durable and part of the history.
+func (c *core) record(now time.Time, cmd command) {
+	cmd.At = now.UnixNano()
+	c.out = append(c.out, record{cmd})
+}
+
+// self is the name under which the coordinator's own lines stand in a run's log.
+const self = "coordinator"
+
+// say tells those who watch run r.
+func (c *core) say(now time.Time, r *run, level slog.Level, format string, args ...any) {
+	c.tell(r, &pb.LogLine{UnixNano: now.UnixNano(), Node: self, Level: level.String(), Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *core) tell(r *run, l *pb.LogLine) {
+	r.lines.add(l)
+	r.version++
+	c.out = append(c.out, line{r.id, l})
+}

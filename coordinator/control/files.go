@@ -1,0 +1,233 @@
+package control
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+)
+
+// chunkBytes is the size of one message of a file on its way.
+const chunkBytes = 512 << 10
+
+// missing returns the files of r that the store lacks. A file that the coordinator can read where launch found it is taken
+// from there.
+func (s *Server) missing(r *spec.Resolved) (map[spec.Sum]int64, error) {
+	missing := map[spec.Sum]int64{}
+	checked := map[spec.Sum]bool{}
+	for _, f := range r.Files {
+		if checked[f.SHA256] {
+			continue
+		}
+		checked[f.SHA256] = true
+		path, found, err := s.store.Find(f.SHA256[:], f.Size, f.Path)
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "look for %s: %v", f.Role, err)
+		}
+		if !found {
+			missing[f.SHA256] = f.Size
+			continue
+		}
+		if err := s.adopt(f, path); err != nil {
+			return nil, status.Errorf(codes.ResourceExhausted, "keep %s: %v: is there room below %s?", f.Role, err, s.store.Dir)
+		}
+	}
+	return missing, nil
+}
+
+// adopt puts the file at path, whose content has been checked, into the store: by a link where that can be, else by a
+// copy. Whoever reads the store checks the content again, so a file that is changed in place later is noticed.
+func (s *Server) adopt(f spec.File, path string) error {
+	to := s.store.Path(f.SHA256[:])
+	if path == to {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // what Find did not accept
+		return err
+	}
+	if os.Link(path, to) == nil {
+		return nil
+	}
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = s.store.Add(f.SHA256[:], f.Size, from)
+	return err
+}
+
+// Offer takes one file that a run waits for (pb.Control).
+func (s *Server) Offer(stream grpc.ClientStreamingServer[pb.Chunk, pb.OfferReply]) error {
+	c, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if len(c.Sha256) != sha256.Size {
+		return status.Errorf(codes.InvalidArgument, "offer: hash has %d bytes, want %d", len(c.Sha256), sha256.Size)
+	}
+	sum := spec.Sum(c.Sha256)
+	size, needed := int64(0), false
+	s.do(func(core *core, now time.Time) {
+		if size, needed = core.needs(sum); needed {
+			core.offering(now, sum, 1)
+		}
+	})
+	if !needed {
+		return status.Errorf(codes.FailedPrecondition, "offer: no run waits for file %.6x", sum)
+	}
+	_, err = s.store.Add(sum[:], size, &chunks{recv: stream.Recv, data: c.Data})
+	s.do(func(core *core, now time.Time) {
+		core.offering(now, sum, -1)
+		if err == nil {
+			core.arrived(now, sum)
+		}
+	})
+	if err != nil {
+		return status.Errorf(codes.Aborted, "offer: %v", err)
+	}
+	return stream.SendAndClose(&pb.OfferReply{})
+}
+
+// chunks reads the data of a stream of chunks.
+type chunks struct {
+	recv func() (*pb.Chunk, error)
+	data []byte
+}
+
+func (r *chunks) Read(p []byte) (int, error) {
+	for len(r.data) == 0 {
+		c, err := r.recv()
+		if err != nil {
+			return 0, err // io.EOF at the end of the stream
+		}
+		r.data = c.Data
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}
+
+// Fetch reads a file of the store (pb.Control).
+func (s *Server) Fetch(req *pb.FetchRequest, stream grpc.ServerStreamingServer[pb.Chunk]) error {
+	if len(req.Sha256) != sha256.Size {
+		return status.Errorf(codes.InvalidArgument, "fetch: hash has %d bytes, want %d", len(req.Sha256), sha256.Size)
+	}
+	path := s.store.Path(req.Sha256)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return status.Errorf(codes.NotFound, "fetch: the coordinator has no file %.6x", req.Sha256)
+	}
+	if err != nil {
+		return status.Errorf(codes.Internal, "fetch: %v", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if err := sendFile(stream, f, req.Sha256, h); err != nil {
+		return err
+	}
+	if got := h.Sum(nil); string(got) != string(req.Sha256) {
+		// A link to a file that was changed in place, or a bad disk: whoever launches next finds it missing.
+		if err := os.Remove(path); err != nil {
+			s.log.Error("rotten file stays", "path", path, "err", err)
+		}
+		return status.Errorf(codes.DataLoss, "fetch: file %.6x has changed on the coordinator's disk and was dropped: launch again", req.Sha256)
+	}
+	return nil
+}
+
+// sendFile sends what f holds, and adds it to h.
+func sendFile(stream grpc.ServerStreamingServer[pb.Chunk], f *os.File, sum []byte, h hash.Hash) error {
+	info, err := f.Stat()
+	if err != nil {
+		return status.Errorf(codes.Internal, "read %s: %v", f.Name(), err)
+	}
+	c := &pb.Chunk{Sha256: sum, Size: info.Size()}
+	for first := true; ; first = false {
+		data := make([]byte, chunkBytes)
+		n, err := io.ReadFull(f, data)
+		h.Write(data[:n])
+		if c.Data = data[:n]; n > 0 || first {
+			if err := stream.Send(c); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return status.Errorf(codes.Internal, "read %s: %v", f.Name(), err)
+		}
+		c = &pb.Chunk{}
+	}
+}
+
+// State reads the last State of an ended run (pb.Control).
+func (s *Server) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[pb.Chunk]) error {
+	var info *pb.RunInfo
+	if err := s.run(req.Run, func(c *core, now time.Time, r *run) { info = c.info(now, r) }); err != nil {
+		return err
+	}
+	f, err := os.Open(filepath.Join(s.runDir(req.Run), stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return status.Errorf(codes.FailedPrecondition, "run %s is %s and has no last State", req.Run, stateName(info.State))
+	}
+	if err != nil {
+		return status.Errorf(codes.Internal, "state: %v", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if err := sendFile(stream, f, info.Digest, h); err != nil {
+		return err
+	}
+	if got := h.Sum(nil); string(got) != string(info.Digest) {
+		return status.Errorf(codes.DataLoss, "State of run %s has changed on disk: it has %.6x, want %.6x", req.Run, got, info.Digest)
+	}
+	return nil
+}
+
+func (s *Server) runDir(id string) string { return filepath.Join(s.cfg.Home, "runs", id) }
+
+// writeDurably makes the file dir/name with what write writes, whole or not at all.
+func writeDurably(dir, name string, write func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(dir, "."+name+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone already after the rename
+	defer tmp.Close()
+	if err := write(tmp); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+	}
+	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+	}
+	if err := os.Rename(tmp.Name(), filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

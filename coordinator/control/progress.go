@@ -1,0 +1,109 @@
+package control
+
+import (
+	"slices"
+	"time"
+
+	"github.com/torctrain/torc/internal/pb"
+)
+
+// progress is how far a run has come and how fast, from the reports of rank 0.
+type progress struct {
+	began       time.Time // of the first view
+	at          time.Time // of the last report
+	step        uint64
+	lossFirst   float64
+	lossLast    float64
+	tokens      int64   // of all steps
+	seconds     float64 // wall time of all steps
+	recent      []float64
+	validations []*pb.ValidationReport
+	refreshes   []*pb.RefreshReport
+	steps       tail[*pb.StepReport]
+}
+
+const (
+	recentSteps = 20      // over which the time left is estimated
+	maxReports  = 1 << 14 // refreshes and validations kept of one run
+	tailSteps   = 1 << 12 // steps and lines kept for those who follow
+	tailLines   = 1 << 10
+)
+
+func (p *progress) begin(now time.Time) {
+	p.began, p.at = now, now
+}
+
+// add takes the news of a beat and says whether steps were made.
+func (p *progress) add(now time.Time, b *pb.Beat) bool {
+	before := p.step
+	for _, s := range b.Steps {
+		if s.Step <= p.step {
+			continue // repeated after a broken session
+		}
+		if p.step == 0 {
+			p.lossFirst = s.Loss
+		}
+		p.step, p.lossLast = s.Step, s.Loss
+		p.tokens += s.Tokens
+		p.seconds += s.Seconds
+		if p.recent = append(p.recent, s.Seconds); len(p.recent) > recentSteps {
+			p.recent = slices.Delete(p.recent, 0, 1)
+		}
+		p.steps.add(s)
+	}
+	for _, v := range b.Validations {
+		if n := len(p.validations); n < maxReports && (n == 0 || p.validations[n-1].Step < v.Step) {
+			p.validations = append(p.validations, v)
+		}
+	}
+	for _, f := range b.Refreshes {
+		if n := len(p.refreshes); n < maxReports && (n == 0 || p.refreshes[n-1].Step < f.Step) {
+			p.refreshes = append(p.refreshes, f)
+		}
+	}
+	p.at = now
+	return p.step > before
+}
+
+// tokensPerSecond counts all tokens over the steps' wall time.
+func (p *progress) tokensPerSecond() float64 {
+	if p.seconds <= 0 {
+		return 0
+	}
+	return float64(p.tokens) / p.seconds
+}
+
+// left is the time that the remaining steps take at the pace of the last ones.
+func (p *progress) left(steps uint64) float64 {
+	if len(p.recent) == 0 || p.step >= steps {
+		return 0
+	}
+	sum := 0.0
+	for _, s := range p.recent {
+		sum += s
+	}
+	return sum / float64(len(p.recent)) * float64(steps-p.step)
+}
+
+// tail keeps the last max of a growing list, numbered from 0.
+type tail[T any] struct {
+	max   int
+	first int // number of kept[0]
+	kept  []T
+}
+
+func (t *tail[T]) add(x T) {
+	t.kept = append(t.kept, x)
+	if drop := len(t.kept) - t.max; drop >= t.max { // now and then, so that adding costs little
+		t.kept = append([]T(nil), t.kept[drop:]...)
+		t.first += drop
+	}
+}
+
+// end is the number that the next one gets.
+func (t *tail[T]) end() int { return t.first + len(t.kept) }
+
+// from returns those numbered from n on that are still kept.
+func (t *tail[T]) from(n int) []T {
+	return t.kept[min(max(n-t.first, 0), len(t.kept)):]
+}

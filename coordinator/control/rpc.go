@@ -1,0 +1,144 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+)
+
+// Launch queues a run (pb.Control).
+func (s *Server) Launch(_ context.Context, req *pb.LaunchRequest) (*pb.LaunchReply, error) {
+	r, err := spec.FromJSON(req.Spec)
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "launch: %v", err)
+	}
+	expect := int(req.ExpectMembers)
+	if expect < 0 || expect > r.Batch.Lanes || r.Members.Max > 0 && expect > r.Members.Max {
+		return nil, status.Errorf(codes.InvalidArgument, "launch: %d members are expected, but batch.lanes is %d and members.max is %d: fewer members, or more lanes", expect, r.Batch.Lanes, r.Members.Max)
+	}
+	if req.Name != "" {
+		r.Name = req.Name
+	}
+	text, err := r.JSON()
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "launch: %v", err)
+	}
+	missing, err := s.missing(r)
+	if err != nil {
+		return nil, err
+	}
+	reply := &pb.LaunchReply{}
+	for _, f := range r.Files {
+		if _, ok := missing[f.SHA256]; ok && !slices.ContainsFunc(reply.Missing, func(sum []byte) bool { return spec.Sum(sum) == f.SHA256 }) {
+			reply.Missing = append(reply.Missing, f.SHA256[:])
+		}
+	}
+	s.do(func(c *core, now time.Time) {
+		for reply.Run == "" || c.find(reply.Run) != nil {
+			reply.Run = runID(r.Name)
+		}
+		err = c.launch(now, command{Run: reply.Run, Spec: text, Expect: expect}, missing)
+	})
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "launch: %v", err)
+	}
+	if err := s.broken(); err != nil {
+		return nil, status.Errorf(codes.Internal, "launch: %v", err)
+	}
+	s.log.Info("run launched", "run", reply.Run, "missing", len(reply.Missing))
+	return reply, nil
+}
+
+// broken is the error that the coordinator ends with, if it does.
+func (s *Server) broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// runID makes a name for a run: what its spec calls it and five letters that no other has.
+func runID(name string) string {
+	clean := strings.Map(func(c rune) rune {
+		switch {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-':
+			return c
+		case 'A' <= c && c <= 'Z':
+			return c - 'A' + 'a'
+		}
+		return '-'
+	}, name)
+	clean = strings.Trim(clean[:min(len(clean), 40)], "-")
+	if clean == "" {
+		clean = "run"
+	}
+	return clean + "-" + strings.ToLower(rand.Text()[:5])
+}
+
+// run calls f with the run of this name.
+func (s *Server) run(id string, f func(c *core, now time.Time, r *run)) error {
+	found := false
+	s.do(func(c *core, now time.Time) {
+		if r := c.find(id); r != nil {
+			found = true
+			f(c, now, r)
+		}
+	})
+	if !found {
+		return status.Errorf(codes.NotFound, "no run is named %q: `coordinator runs` lists them", id)
+	}
+	return nil
+}
+
+// Runs lists all runs, the newest first (pb.Control).
+func (s *Server) Runs(context.Context, *pb.RunsRequest) (*pb.RunsReply, error) {
+	reply := &pb.RunsReply{}
+	s.do(func(c *core, now time.Time) {
+		for _, r := range slices.Backward(c.runs) {
+			i := c.info(now, r)
+			i.Spec = nil
+			reply.Runs = append(reply.Runs, i)
+		}
+	})
+	return reply, nil
+}
+
+// Status tells about the cluster and one run (pb.Control).
+func (s *Server) Status(_ context.Context, req *pb.StatusRequest) (*pb.StatusReply, error) {
+	reply := &pb.StatusReply{Cluster: s.cluster, Version: s.cfg.Version}
+	var err error
+	s.do(func(c *core, now time.Time) {
+		reply.Nodes = c.nodeInfos(now)
+		if r := c.atWork(); r != nil && req.Run == "" {
+			reply.Run = c.info(now, r)
+		}
+	})
+	if req.Run != "" {
+		err = s.run(req.Run, func(c *core, now time.Time, r *run) { reply.Run = c.info(now, r) })
+	}
+	return reply, err
+}
+
+// Stop ends a run (pb.Control).
+func (s *Server) Stop(_ context.Context, req *pb.StopRequest) (*pb.StopReply, error) {
+	reply := &pb.StopReply{}
+	var refused error
+	err := s.run(req.Run, func(c *core, now time.Time, r *run) {
+		refused = c.stop(now, r)
+		reply.Run = c.info(now, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, status.Error(codes.FailedPrecondition, refused.Error())
+	}
+	return reply, nil
+}

@@ -1,0 +1,266 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/files"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+)
+
+// Config is what a coordinator needs to know.
+type Config struct {
+	// Home is the directory of all state: journal, files, results. Required.
+	Home string
+	// Listen and Advertise are where the coordinator serves and how others reach it, see cluster.Listen. Default: port
+	// 7170 of this machine alone.
+	Listen, Advertise string
+	// Version is told to people.
+	Version string
+	// Log takes what operators should know. Default: nothing is said.
+	Log *slog.Logger
+	// Timing says how long to wait for what. Default DefaultTiming.
+	Timing Timing
+}
+
+// Validate names the first field that has a value it must not have.
+func (c Config) Validate() error {
+	t := c.Timing
+	switch {
+	case c.Home == "":
+		return errors.New("Home is empty: name a directory")
+	case t.Settle < 0 || t.Patience < 0:
+		return fmt.Errorf("Timing.Settle is %v and Patience is %v: use at least 0", t.Settle, t.Patience)
+	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace:
+		return fmt.Errorf("Timing.Grace is %v, Verdict %v, Silence %v: use Grace above 0 and the others above Grace", t.Grace, t.Verdict, t.Silence)
+	}
+	return nil
+}
+
+// Server is a coordinator.
+type Server struct {
+	pb.UnimplementedControlServer
+	cfg      Config
+	log      *slog.Logger
+	listener net.Listener
+	addr     string
+	journal  *journal
+	store    files.Store
+	cluster  string
+	gossip   *cluster.Gossip
+
+	ending    chan struct{} // closed when Run begins to end
+	work      chan collection
+	receivers sync.WaitGroup // goroutines that outlive their handler, until its stream is closed
+
+	mu       sync.Mutex // guards what follows
+	core     *core
+	sessions map[uint64]*session
+	last     uint64        // session made
+	failure  error         // of the journal: the coordinator must end
+	failed   chan struct{} // closed with failure
+}
+
+// tickEvery is how often time passes for core.
+const tickEvery = 50 * time.Millisecond
+
+// New opens the directory and the port, so that Addr is known and nobody else uses either. Run must follow; it closes both.
+func New(cfg Config) (*Server, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Timing == (Timing{}) {
+		cfg.Timing = DefaultTiming()
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configure coordinator: %w", err)
+	}
+	if err := os.MkdirAll(cfg.Home, 0o755); err != nil {
+		return nil, fmt.Errorf("make home: %w", err)
+	}
+	j, b, err := openJournal(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, journal: j, store: files.Under(cfg.Home),
+		ending: make(chan struct{}), work: make(chan collection, 16), // a place for each run that could finish at once
+		sessions: map[uint64]*session{}, failed: make(chan struct{}),
+	}
+	if err := s.begin(b); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	if s.listener, s.addr, err = cluster.Listen(cfg.Listen, cfg.Advertise, cluster.Port); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return s, nil
+}
+
+// begin makes this coordinator the next incarnation and takes up what the last one left.
+func (s *Server) begin(b *book) error {
+	now := time.Now()
+	var cmds []command
+	if b.cluster == "" {
+		cmds = append(cmds, command{Kind: founded, At: now.UnixNano(), Cluster: randomHex(8)})
+	}
+	cmds = append(cmds, command{Kind: started, At: now.UnixNano()})
+	cut, err := b.interrupted(now)
+	if err != nil {
+		return err
+	}
+	cmds = append(cmds, cut...)
+	for _, cmd := range cmds {
+		if err := b.apply(cmd); err != nil {
+			return err
+		}
+	}
+	if err := s.journal.append(cmds...); err != nil {
+		return err
+	}
+	s.cluster, s.core = b.cluster, newCore(s.cfg.Timing, b)
+	for _, r := range s.core.runs {
+		if r.waiting() {
+			if r.missing, err = s.missing(r.spec); err != nil {
+				return err
+			}
+			r.offered = now
+		}
+	}
+	return nil
+}
+
+// Addr is the host:port under which others reach the coordinator.
+func (s *Server) Addr() string { return s.addr }
+
+// Run serves until ctx is done, and returns when everything it started has ended. It must be called once.
+func (s *Server) Run(ctx context.Context) error {
+	err := s.openGossip()
+	if err != nil {
+		return errors.Join(err, s.listener.Close(), s.journal.close())
+	}
+	server := cluster.NewServer()
+	pb.RegisterControlServer(server, s)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return cluster.Serve(ctx, server, s.listener) })
+	g.Go(func() error { return s.gossip.Run(ctx) })
+	g.Go(func() error { return s.tick(ctx) })
+	g.Go(func() error { return s.listenToGossip(ctx) })
+	g.Go(func() error { return s.collect(ctx) })
+	g.Go(func() error {
+		defer close(s.ending)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.failed:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.failure
+		}
+	})
+	s.log.Info("coordinator serves", "addr", s.addr, "cluster", s.cluster, "home", s.cfg.Home, "incarnation", s.core.incarnation)
+	err = g.Wait()
+	s.receivers.Wait()
+	if left := s.gossip.Leave(time.Second); left != nil {
+		s.log.Debug("left the gossip without a word", "err", left)
+	}
+	return errors.Join(err, s.gossip.Close(), s.journal.close())
+}
+
+func (s *Server) openGossip() error {
+	host, _, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	bind, _, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	var boot [8]byte
+	_, _ = rand.Read(boot[:]) // never fails
+	s.gossip, err = cluster.OpenGossip(cluster.GossipConfig{
+		Cluster: s.cluster, Log: s.log, Bind: net.JoinHostPort(bind, "0"), Advertise: host,
+		Self: cluster.Peer{
+			Node: view.NodeID{Name: self, Boot: s.core.incarnation}, Role: cluster.Coordinator, Addr: s.addr,
+		},
+	})
+	return err
+}
+
+func (s *Server) listenToGossip(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-s.gossip.Events():
+			s.log.Debug("gossip", "peer", e.Peer.Node, "role", e.Peer.Role, "kind", e.Kind)
+			s.do(func(*core, time.Time) { s.core.heard(e) })
+		}
+	}
+}
+
+func (s *Server) tick(ctx context.Context) error {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			s.do(func(c *core, now time.Time) { c.tick(now) })
+		}
+	}
+}
+
+// do lets f change core and carries out what follows from it.
+func (s *Server) do(f func(c *core, now time.Time)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s.core, time.Now())
+	s.carryOut(s.core.take())
+}
+
+// carryOut does what core wants, in order. The caller holds mu.
+func (s *Server) carryOut(effects []effect) {
+	for _, e := range effects {
+		if s.failure != nil {
+			return // nothing may happen that the journal does not have
+		}
+		switch e := e.(type) {
+		case record:
+			if err := s.journal.append(e.command); err != nil {
+				s.log.Error("journal cannot be written, coordinator ends", "err", err)
+				s.failure = err
+				close(s.failed)
+			}
+		case order:
+			s.post(e)
+		case line:
+			s.write(e)
+		case collection:
+			select {
+			case s.work <- e:
+			default:
+				s.core.collected(time.Now(), e.run, errors.New("too many runs finish at once"))
+				s.carryOut(s.core.take())
+			}
+		}
+	}
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

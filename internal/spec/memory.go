@@ -1,0 +1,29 @@
+package spec
+
+import "github.com/torctrain/torc/model"
+
+// Memory is what a run takes on a member in bytes, by kind, with their "total": the model's own kinds for one lane of the
+// longest samples; "state", θ with its moments and index sets; "sum", the two integer vectors of the exact sum and the
+// gradient of one weight.
+func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
+	use := model.Memory(c, c.DType, s.Data.MaxTokens*s.Batch.Micro, s.Method.Name == "full")
+	k := int64(trained)
+	state := 12 * k
+	if s.Method.Name == "lift" {
+		state += 4 * k
+	}
+	longest := 0
+	for _, p := range c.Params() {
+		longest = max(longest, p.Len())
+	}
+	bytes := map[string]int64{
+		"weights": use.Weights, "activations": use.Activations, "scratch": use.Scratch, "logits": use.Logits,
+		"gradient": use.Gradient, "state": state, "sum": 8*k + 4*min(k, int64(longest)),
+	}
+	total := int64(0)
+	for _, n := range bytes {
+		total += n
+	}
+	bytes["total"] = total
+	return bytes
+}
