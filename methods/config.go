@@ -1,6 +1,8 @@
 package methods
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,11 +11,11 @@ import (
 
 // Config chooses a method and its budget. Fields of other methods than the named one must be zero.
 type Config struct {
-	// Name is the method: "lift" or "full".
+	// Name is the method: "lift", "s2ft" or "full".
 	Name string `yaml:"name" json:"name"`
 	// Modules says which weights are trained. full: "all" (the default: with embeddings, norms, biases and head) or
-	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down).
-	Modules string `yaml:"modules" json:"modules"`
+	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down). s2ft has no such field.
+	Modules string `yaml:"modules" json:"modules,omitempty"`
 
 	// Rank is the budget of lift: an (m, n) weight trains min((m+n)·Rank, m·n) values, as many as low-rank factors of
 	// that rank would have. Default 16, which is 4.6 % of a 135M model and 0.6 % of an 8B one.
@@ -28,6 +30,16 @@ type Config struct {
 	// Lead is how many steps before a refresh its selection starts, in the background, on the weights of that moment.
 	// Default 0: the refresh waits for it. Less than Refresh.
 	Lead int `yaml:"lead" json:"lead,omitempty"`
+
+	// O, Down, V and Up are the budget of s2ft, as shares of what the whole model has, rounded down: heads whose columns of O
+	// are trained, channels of the MLP whose columns of Down are, key-value heads whose rows of V are, channels whose rows of
+	// Up are. Defaults 0.052, 0.02, 0 and 0, 1 % of a 135M model.
+	O    float64 `yaml:"o" json:"o,omitempty"`
+	Down float64 `yaml:"down" json:"down,omitempty"`
+	V    float64 `yaml:"v" json:"v,omitempty"`
+	Up   float64 `yaml:"up" json:"up,omitempty"`
+	// Select is how s2ft chooses heads and channels: "random", by the run's seed.
+	Select string `yaml:"select" json:"select,omitempty"`
 }
 
 // Default returns the configuration of the named method before anything is said about it.
@@ -38,44 +50,53 @@ func Default(name string) Config {
 		return Config{Name: name, Modules: "all"}
 	case "lift":
 		return Config{Name: name, Modules: "linear", Rank: 16, Refresh: 400}
+	case "s2ft":
+		return Config{Name: name, O: 0.052, Down: 0.02, Select: "random"}
 	}
 	return Config{Name: name}
 }
 
-// names are the methods there are and the values their field modules may have.
-var names = map[string][]string{
-	"full": {"all", "linear"},
-	"lift": {"linear", "mlp"},
-}
-
 // Validate names the first field that has a value it must not have, and what it may be.
 func (c Config) Validate() error {
-	modules, ok := names[c.Name]
-	if !ok {
-		return fmt.Errorf("method.name is %q: use full or lift", c.Name)
+	switch c.Name {
+	case "full":
+		return cmp.Or(c.validateModules("all", "linear"), c.validateUnused("modules"))
+	case "lift":
+		return cmp.Or(c.validateModules("linear", "mlp"),
+			c.validateUnused("modules", "rank", "density", "filter", "refresh", "lead"), c.validateLIFT())
+	case "s2ft":
+		return cmp.Or(c.validateUnused("o", "down", "v", "up", "select"), c.validateS2FT())
 	}
-	if !slices.Contains(modules, c.Modules) {
-		return fmt.Errorf("method.modules is %q: with %s use one of %s", c.Modules, c.Name, strings.Join(modules, ", "))
-	}
-	if c.Name != "lift" {
-		return c.validateUnused()
-	}
-	return c.validateLIFT()
+	return fmt.Errorf("method.name is %q: use lift, s2ft or full", c.Name)
 }
 
-func (c Config) validateUnused() error {
+func (c Config) validateModules(known ...string) error {
+	if slices.Contains(known, c.Modules) {
+		return nil
+	}
+	return fmt.Errorf("method.modules is %q: with %s use %s", c.Modules, c.Name, strings.Join(known, " or "))
+}
+
+// validateUnused refuses fields that are set but not among those the method has.
+func (c Config) validateUnused(has ...string) error {
 	for _, f := range []struct {
 		name string
 		set  bool
 	}{
+		{"modules", c.Modules != ""},
 		{"rank", c.Rank != 0},
 		{"density", c.Density != 0},
 		{"filter", c.Filter != 0},
 		{"refresh", c.Refresh != 0},
 		{"lead", c.Lead != 0},
+		{"o", c.O != 0},
+		{"down", c.Down != 0},
+		{"v", c.V != 0},
+		{"up", c.Up != 0},
+		{"select", c.Select != ""},
 	} {
-		if f.set {
-			return fmt.Errorf("method.%s is set, but %s has no such field: remove it or choose lift", f.name, c.Name)
+		if f.set && !slices.Contains(has, f.name) {
+			return fmt.Errorf("method.%s is set, but %s has no such field, only %s", f.name, c.Name, strings.Join(has, ", "))
 		}
 	}
 	return nil
@@ -97,6 +118,24 @@ func (c Config) validateLIFT() error {
 		return fmt.Errorf("method.refresh is %d: use a number of steps, or 0 to keep the first selection", c.Refresh)
 	case c.Lead < 0 || c.Lead > 0 && c.Lead >= c.Refresh:
 		return fmt.Errorf("method.lead is %d: use 0 to %d, less than refresh", c.Lead, max(0, c.Refresh-1))
+	}
+	return nil
+}
+
+func (c Config) validateS2FT() error {
+	for _, f := range []struct {
+		name  string
+		share float64
+	}{{"o", c.O}, {"down", c.Down}, {"v", c.V}, {"up", c.Up}} {
+		if !(f.share >= 0 && f.share <= 1) {
+			return fmt.Errorf("method.%s is %v: use a share from 0 to 1", f.name, f.share)
+		}
+	}
+	if c.O+c.Down+c.V+c.Up == 0 {
+		return errors.New("method.o, down, v and up are all 0: set the share of one at least")
+	}
+	if c.Select != "random" {
+		return fmt.Errorf("method.select is %q: use random", c.Select)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package methods is what torc trains: each method is a map θ ↦ W and its pullback.
 //
 //	full   θ = W            every element of the weights it covers
+//	s2ft   W[:, S] = θ      whole input channels of O and Down, or rows of V and Up
 //	lift   W[set] = θ       the elements at which a low-rank approximation of a weight is largest, chosen anew now and then
 //
 //	            Push: θ ─→ W                       Select: W ─→ set

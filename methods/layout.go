@@ -19,13 +19,13 @@ type layout struct {
 
 type shape struct{ rows, cols int }
 
-// newLayout lays out the weights of which count trains more than nothing.
-func newLayout(params []model.ParamShape, count func(p model.ParamShape) int) (layout, error) {
+// newLayout lays out the weights of which more than nothing is trained.
+func newLayout(params []model.ParamShape, counts []int) (layout, error) {
 	l := layout{of: make([]int, len(params))}
 	for _, id := range backward(params) {
 		p := params[id]
 		l.of[id] = -1
-		n := count(p)
+		n := counts[id]
 		if n == 0 {
 			continue
 		}
@@ -38,7 +38,7 @@ func newLayout(params []model.ParamShape, count func(p model.ParamShape) int) (l
 		l.len += n
 	}
 	if l.len == 0 {
-		return layout{}, fmt.Errorf("train nothing: the model has none of the weights that the method trains")
+		return layout{}, fmt.Errorf("train nothing: the model has none of the weights that the method trains, or too few for its share")
 	}
 	return l, nil
 }
@@ -97,4 +97,8 @@ func (l *layout) mustLen(verb string, n int) {
 	if n != l.len {
 		panic(fmt.Sprintf("methods: %s: len(theta)=%d, want %d", verb, n, l.len))
 	}
+}
+
+func panicWhole(id model.WeightID) {
+	panic(fmt.Sprintf("methods: PullWhole: weight %d is not trained whole", id))
 }

@@ -110,9 +110,7 @@ func (f *lift) Pull(id model.WeightID, o *model.Outer, dtheta []float32) {
 	o.Kernels.GradAt(dtheta, o.DYT, o.XT, f.sets[i], f.shapes[i].cols, o.T)
 }
 
-func (f *lift) PullWhole(id model.WeightID, _, _ []float32) {
-	panic(fmt.Sprintf("methods: PullWhole: weight %d is not trained whole", id))
-}
+func (f *lift) PullWhole(id model.WeightID, _, _ []float32) { panicWhole(id) }
 
 func (f *lift) Penalty(model.WeightID, []float32, []float32) float64 { return 0 }
 

@@ -384,7 +384,7 @@ func free(set []uint32) []uint32 {
 
 // The gradient that Pull gives θ is that of a loss as a function of θ: ½Σ(x·Wᵀ)², of which central differences are exact.
 func TestPullIsTheGradientOfTheta(t *testing.T) {
-	for _, c := range []Config{liftConfig(2), {Name: "full", Modules: "linear"}} {
+	for _, c := range []Config{liftConfig(2), {Name: "full", Modules: "linear"}, {Name: "s2ft", Down: 0.3, V: 0.4, Up: 0.2, Select: "random"}} {
 		w := small(model.F32, 8)
 		m, err := New(c, w, 43)
 		if err != nil {
@@ -451,7 +451,7 @@ func TestFullReadsAndWritesWholeWeights(t *testing.T) {
 }
 
 func TestConfigNamesTheFieldItRefuses(t *testing.T) {
-	for _, name := range []string{"lift", "full"} {
+	for _, name := range []string{"lift", "s2ft", "full"} {
 		if err := Default(name).Validate(); err != nil {
 			t.Errorf("default of %s: %v", name, err)
 		}
@@ -473,6 +473,11 @@ func TestConfigNamesTheFieldItRefuses(t *testing.T) {
 		{Config{Name: "lift", Modules: "linear", Rank: 1, Filter: -1}, "method.filter is -1"},
 		{Config{Name: "lift", Modules: "linear", Rank: 1, Refresh: -1}, "method.refresh is -1"},
 		{Config{Name: "lift", Modules: "linear", Rank: 1, Refresh: 5, Lead: 5}, "method.lead is 5"},
+		{Config{Name: "s2ft", O: 0.1, Select: "random", Rank: 4}, "method.rank is set"},
+		{Config{Name: "lift", Modules: "linear", Rank: 1, Down: 0.1}, "method.down is set"},
+		{Config{Name: "s2ft", O: 1.1, Select: "random"}, "method.o is 1.1"},
+		{Config{Name: "s2ft", Select: "random"}, "method.o, down, v and up are all 0"},
+		{Config{Name: "s2ft", O: 0.1, Select: "largest"}, `method.select is "largest"`},
 	} {
 		if err := c.c.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: error is %v, want %q", c.c, err, c.want)

@@ -7,20 +7,28 @@ import (
 	"github.com/torctrain/torc/model"
 )
 
-// New makes the method that c describes for the weights w. seed is the run's.
+// New makes the method that c describes for the weights w, whose Config may be nil unless s2ft chooses heads. seed is the
+// run's.
 func New(c Config, w *model.Weights, seed uint64) (Method, error) {
 	params := make([]model.ParamShape, len(w.Params))
 	for i, p := range w.Params {
 		params[i] = model.ParamShape{Name: p.Name, Layer: p.Layer, Module: p.Module, Rows: p.Rows, Cols: p.Cols}
 	}
-	l, err := c.layout(params)
+	if w.Config != nil {
+		params = w.Config.Params()
+	}
+	key := rng.New(seed).Sub(streamSelect)
+	l, channels, err := c.layout(params, key)
 	if err != nil {
 		return nil, err
 	}
-	if c.Name == "full" {
-		return &full{layout: l}, nil
+	switch c.Name {
+	case "lift":
+		return newLIFT(c, l, key), nil
+	case "s2ft":
+		return newS2FT(l, params, channels), nil
 	}
-	return newLIFT(c, l, rng.New(seed).Sub(streamSelect)), nil
+	return &full{layout: l}, nil
 }
 
 // streamSelect names the random numbers of this package among those of a run: FNV-1a of "methods/select".
@@ -35,7 +43,7 @@ type TensorCount struct {
 
 // Trained says what c would train of a model with such parameters, in the order of θ, without any weights.
 func Trained(c Config, params []model.ParamShape) ([]TensorCount, error) {
-	l, err := c.layout(params)
+	l, _, err := c.layout(params, rng.New(0)) // how many channels, if not which, does not depend on the seed
 	if err != nil {
 		return nil, err
 	}
@@ -46,23 +54,31 @@ func Trained(c Config, params []model.ParamShape) ([]TensorCount, error) {
 	return counts, nil
 }
 
-func (c Config) layout(params []model.ParamShape) (layout, error) {
+// layout lays out θ. For s2ft it also returns the chosen channels of each weight.
+func (c Config) layout(params []model.ParamShape, key rng.Key) (l layout, channels [][]int32, err error) {
 	if err := c.Validate(); err != nil {
-		return layout{}, err
+		return layout{}, nil, err
 	}
-	l, err := newLayout(params, func(p model.ParamShape) int {
-		if !c.trains(p.Module) {
-			return 0
-		}
-		if c.Name == "lift" {
-			return c.budget(p.Rows, p.Cols)
-		}
-		return p.Rows * p.Cols
-	})
-	if err != nil {
-		return layout{}, fmt.Errorf("lay out %s: %w", c.Name, err)
+	var counts []int
+	if c.Name == "s2ft" {
+		channels = c.chooseChannels(params, key)
 	}
-	return l, nil
+	for id, p := range params {
+		n := p.Rows * p.Cols
+		switch {
+		case c.Name == "s2ft":
+			n = n / axis(p) * len(channels[id])
+		case !c.trains(p.Module):
+			n = 0
+		case c.Name == "lift":
+			n = c.budget(p.Rows, p.Cols)
+		}
+		counts = append(counts, n)
+	}
+	if l, err = newLayout(params, counts); err != nil {
+		return layout{}, nil, fmt.Errorf("lay out %s: %w", c.Name, err)
+	}
+	return l, channels, nil
 }
 
 // trains says whether weights of module m are trained, by Modules.

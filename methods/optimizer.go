@@ -7,20 +7,20 @@ import (
 
 // Optimizer configures AdamW and the course of its rate.
 type Optimizer struct {
-	// LR is the peak rate. Defaults: lift 2e-4, full 5e-5.
+	// LR is the peak rate. Defaults: lift and s2ft 2e-4, full 5e-5.
 	LR float64 `yaml:"lr" json:"lr"`
 	// Schedule is how the rate falls after warm-up: "linear" (the default) or "cosine" to 0, or "constant".
 	Schedule string `yaml:"schedule" json:"schedule"`
 	// Warmup is the time over which the rate rises from 0: below 1 a fraction of all steps, rounded down, else a number of
 	// steps. Default 0.03.
 	Warmup float64 `yaml:"warmup" json:"warmup"`
-	// Beta1 and Beta2 are the decay of the two moments, in [0, 1). Defaults: 0.9, and 0.95 for lift, 0.999 for full. With
+	// Beta1 and Beta2 are the decay of the two moments, in [0, 1). Defaults: 0.9, and 0.95 for lift and s2ft, 0.999 for full. With
 	// lift a Beta2 near 1 makes the first updates of a coordinate that enters the set several times the rate.
 	Beta1 float64 `yaml:"beta1" json:"beta1"`
 	Beta2 float64 `yaml:"beta2" json:"beta2"`
-	// Eps is added to the uncorrected root of the second moment. Defaults: lift 1e-6, full 1e-8.
+	// Eps is added to the uncorrected root of the second moment. Defaults: lift 1e-6, others 1e-8.
 	Eps float64 `yaml:"eps" json:"eps"`
-	// Clip is the largest norm a gradient may have, longer ones are scaled to it; 0 means any. Defaults: lift 0, full 1.
+	// Clip is the largest norm a gradient may have, longer ones are scaled to it; 0 means any. Defaults: lift 0, others 1.
 	Clip float64 `yaml:"clip" json:"clip"`
 	// WeightDecay is decoupled: θ shrinks by rate·WeightDecay per step. Default 0.
 	WeightDecay float64 `yaml:"weight_decay" json:"weight_decay"`
@@ -29,9 +29,11 @@ type Optimizer struct {
 // DefaultOptimizer returns the optimizer with which the named method is used unless the spec says otherwise.
 func DefaultOptimizer(method string) Optimizer {
 	o := Optimizer{LR: 5e-5, Schedule: "linear", Warmup: 0.03, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: 1}
-	if method == "lift" {
-		// Source: the authors' scripts, arXiv:2506.00772.
+	switch method {
+	case "lift": // source: the authors' scripts, arXiv:2506.00772
 		o.LR, o.Beta2, o.Eps, o.Clip = 2e-4, 0.95, 1e-6, 0
+	case "s2ft": // source: the authors' scripts, arXiv:2412.06289
+		o.LR, o.Beta2 = 2e-4, 0.95
 	}
 	return o
 }

@@ -118,7 +118,7 @@ func TestPowerIsExactEnough(t *testing.T) {
 }
 
 func TestOptimizerNamesTheFieldItRefuses(t *testing.T) {
-	for _, method := range []string{"lift", "full"} {
+	for _, method := range []string{"lift", "s2ft", "full"} {
 		if err := DefaultOptimizer(method).Validate(); err != nil {
 			t.Errorf("default of %s: %v", method, err)
 		}
