@@ -1,0 +1,123 @@
+package allreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// call is one Sum or Gather with its goroutines. The first error ends them all.
+type call struct {
+	*Ring
+
+	soft context.Context // over when the call is: loops end
+	fail context.CancelCauseFunc
+	hard context.Context // over a grace later: a Send that still blocks breaks its link
+	kill context.CancelFunc
+
+	workers  sync.WaitGroup
+	watcher  sync.WaitGroup
+	detached []func() bool // take back what was attached to the contexts
+}
+
+var errDone = errors.New("done")
+
+func newCall(ctx context.Context, r *Ring) *call {
+	c := &call{Ring: r}
+	c.soft, c.fail = context.WithCancelCause(ctx)
+	c.hard, c.kill = context.WithCancel(r.hard)
+	timer := time.AfterFunc(time.Hour, c.kill)
+	timer.Stop()
+	c.detached = []func() bool{
+		context.AfterFunc(r.life, func() { c.fail(ErrOver) }),
+		context.AfterFunc(c.soft, func() { timer.Reset(grace) }),
+		timer.Stop,
+	}
+	return c
+}
+
+// run starts a goroutine of the call.
+func (c *call) run(f func() error) {
+	c.workers.Go(func() {
+		if err := f(); err != nil {
+			c.fail(err)
+		}
+	})
+}
+
+// wait waits for all goroutines that run started and returns the first error.
+func (c *call) wait() error {
+	c.workers.Wait()
+	return context.Cause(c.soft)
+}
+
+// link makes sure of a link to each of the ranks, connecting to those not yet linked, all at the same time.
+func (c *call) link(ranks ...int) error {
+	slices.Sort(ranks)
+	for _, rank := range slices.Compact(ranks) { // of two members, each is the other's both neighbours
+		c.mu.Lock()
+		known := c.peers[rank] != nil
+		c.mu.Unlock()
+		if known {
+			continue
+		}
+		c.run(func() error {
+			l, err := c.mesh.Link(c.soft, rank)
+			if err != nil {
+				if c.soft.Err() != nil {
+					return context.Cause(c.soft)
+				}
+				return &PeerError{rank, fmt.Errorf("open link: %w", err)}
+			}
+			c.mu.Lock()
+			if c.Ring.err != nil {
+				c.mu.Unlock()
+				_ = l.Close()
+				return ErrOver
+			}
+			c.peers[rank] = newPeer(c.Ring, rank, l)
+			c.mu.Unlock()
+			return nil
+		})
+	}
+	return c.wait()
+}
+
+// watch looks for silent peers until the call is over: silent is asked now and then, and told since when to count at the
+// earliest. When this process itself did not run for a while, silence before does not count: it was ours.
+func (c *call) watch(silent func(now, since time.Time) error) {
+	since := time.Now()
+	c.watcher.Go(func() {
+		tick := time.NewTicker(c.cfg.HopTimeout / 8)
+		defer tick.Stop()
+		for last := since; ; {
+			select {
+			case <-tick.C:
+			case <-c.soft.Done():
+				return
+			}
+			now := time.Now()
+			if now.Sub(last) > c.cfg.HopTimeout/2 {
+				since = now
+			}
+			last = now
+			if err := silent(now, since); err != nil {
+				c.fail(err)
+				return
+			}
+		}
+	})
+}
+
+// close ends what is left of the call.
+func (c *call) close() {
+	c.detached[0]()
+	c.detached[1]()
+	c.fail(errDone)
+	c.watcher.Wait()
+	c.detached[2]()
+	c.kill()
+}

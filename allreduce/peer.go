@@ -1,0 +1,260 @@
+package allreduce
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/torctrain/torc/internal/view"
+)
+
+// ErrOver is returned by a ring that has ended: it was closed, or an error ended it here or elsewhere.
+var ErrOver = errors.New("allreduce: ring is over")
+
+// grace is how long a failing ring waits for its peers to take its farewell.
+const grace = 250 * time.Millisecond
+
+// peer is a member at the other end of a link, with the two goroutines that serve the link: one reads ahead, so that it
+// is known when the peer was last heard; one says that this member is alive when nothing else does.
+type peer struct {
+	ring *Ring
+	rank int
+	link Link
+
+	in    chan message  // read ahead; room for one, so that decoding and receiving overlap. Closed when no more will come
+	token chan struct{} // room for one: whoever put it in may send
+	heard atomic.Int64  // when the last frame came, in Unix nanoseconds
+	spoke atomic.Int64  // when the last frame was sent
+
+	ended chan struct{} // closed when nothing more comes from the peer, just before in
+	err   error         // set before ended is closed: why, or nil when it left in peace
+	wg    sync.WaitGroup
+}
+
+// message is a received frame that belongs to this ring and is not damaged.
+type message struct {
+	header
+	frame Frame
+}
+
+func newPeer(r *Ring, rank int, link Link) *peer {
+	p := &peer{
+		ring: r, rank: rank, link: link,
+		in:    make(chan message, 1),
+		token: make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
+	now := time.Now().UnixNano()
+	p.heard.Store(now)
+	p.spoke.Store(now)
+	p.wg.Go(p.read)
+	p.wg.Go(p.beacon)
+	return p
+}
+
+// read takes frames off the link until it ends.
+func (p *peer) read() {
+	p.err = p.readAhead()
+	close(p.ended)
+	close(p.in)
+}
+
+func (p *peer) readAhead() error {
+	want := p.ring.id.fenced(view.Position{}, Fence{})
+	for {
+		f, err := p.link.Recv()
+		if err != nil {
+			return &PeerError{p.rank, fmt.Errorf("receive: %w", err)}
+		}
+		p.heard.Store(time.Now().UnixNano())
+		h, err := parse(f.Bytes())
+		if err != nil {
+			f.Free()
+			return &PeerError{p.rank, err}
+		}
+		if err = h.sameRing(&want); err == nil && h.from != uint32(p.rank) {
+			err = fmt.Errorf("%w: rank is %d, want %d", ErrFenced, h.from, p.rank)
+		}
+		if err != nil {
+			f.Free()
+			return err
+		}
+		switch h.kind {
+		case kindProgress:
+			f.Free()
+		case kindOver:
+			err := p.farewell(f.payload())
+			f.Free()
+			return err
+		default:
+			select {
+			case p.in <- message{h, f}:
+				p.heard.Store(time.Now().UnixNano())
+			case <-p.ring.life.Done():
+				f.Free()
+				return ErrOver
+			}
+		}
+	}
+}
+
+// reason says why nothing more comes from the peer. It is called after ended was closed.
+func (p *peer) reason() error {
+	if p.err != nil {
+		return p.err
+	}
+	return fmt.Errorf("%w: rank %d has left it", ErrOver, p.rank)
+}
+
+// beacon sends a progress frame whenever nothing else was sent for a while.
+func (p *peer) beacon() {
+	every := p.ring.cfg.progressEvery()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	h := p.ring.id.fenced(view.Position{}, Fence{})
+	h.kind = kindProgress
+	for {
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			return
+		case <-p.ring.life.Done():
+			return
+		}
+		if time.Since(time.Unix(0, p.spoke.Load())) < every/2 {
+			continue
+		}
+		select {
+		case p.token <- struct{}{}:
+		default:
+			continue // somebody is sending
+		}
+		f := newFrame(headerBytes, nil)
+		f.finish(&h)
+		err := p.link.Send(p.ring.hard, f)
+		p.spoke.Store(time.Now().UnixNano())
+		<-p.token
+		if err != nil {
+			return // read finds out why
+		}
+	}
+}
+
+// send sends f and takes over the reference. A broken link is explained by what the peer said last, if it did.
+func (p *peer) send(soft, hard context.Context, f Frame) error {
+	select {
+	case p.token <- struct{}{}:
+	case <-soft.Done():
+		f.Free()
+		return context.Cause(soft)
+	}
+	err := p.link.Send(hard, f)
+	p.spoke.Store(time.Now().UnixNano())
+	<-p.token
+	if err == nil {
+		return nil
+	}
+	if soft.Err() != nil {
+		return context.Cause(soft)
+	}
+	select {
+	case <-p.ended:
+		return p.reason()
+	case <-soft.Done():
+		return context.Cause(soft)
+	case <-time.After(grace):
+		return &PeerError{p.rank, fmt.Errorf("send: %w", err)}
+	}
+}
+
+// recv returns the next message of the peer.
+func (p *peer) recv(ctx context.Context) (message, error) {
+	select {
+	case m, ok := <-p.in:
+		if !ok {
+			return message{}, p.reason()
+		}
+		return m, nil
+	case <-ctx.Done():
+		return message{}, context.Cause(ctx)
+	}
+}
+
+// silent returns a PeerError when nothing was heard since the given time or for longer than the timeout. A peer whose
+// frames wait to be taken is not silent.
+func (p *peer) silent(now, since time.Time) error {
+	if heard := time.Unix(0, p.heard.Load()); heard.After(since) {
+		since = heard
+	}
+	if d := now.Sub(since); d > p.ring.cfg.HopTimeout && len(p.in) == 0 {
+		return &PeerError{p.rank, fmt.Errorf("silent for %v, hop_timeout is %v", d.Round(time.Millisecond), p.ring.cfg.HopTimeout)}
+	}
+	return nil
+}
+
+// part says goodbye and closes the link; why is nil when the ring ends in peace.
+func (p *peer) part(why error) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	h := p.ring.id.fenced(view.Position{}, Fence{})
+	h.kind = kindOver
+	select {
+	case p.token <- struct{}{}:
+		f := newFrame(headerBytes+farewellBytes(why), nil)
+		putFarewell(f.payload(), why)
+		f.finish(&h)
+		_ = p.link.Send(ctx, f) // a peer that does not take it is lost already
+		<-p.token
+	case <-ctx.Done():
+	}
+	_ = p.link.Close()
+	for m := range p.in { // lets read end
+		m.frame.Free()
+	}
+	p.wg.Wait()
+}
+
+// A farewell is 0 or 1 (in peace or not), the accused rank or −1 as int32, and the reason in words.
+
+const maxReason = 256
+
+func farewellBytes(why error) int {
+	if why == nil {
+		return 5
+	}
+	return 5 + min(maxReason, len(why.Error()))
+}
+
+func putFarewell(b []byte, why error) {
+	accused := -1
+	b[0] = 0
+	if why != nil {
+		b[0] = 1
+		copy(b[5:], why.Error())
+		if pe := (*PeerError)(nil); errors.As(why, &pe) {
+			accused = pe.Rank
+		}
+	}
+	binary.LittleEndian.PutUint32(b[1:], uint32(int32(accused)))
+}
+
+// farewell turns what the peer said into the error that ends this ring, nil when it left in peace.
+func (p *peer) farewell(b []byte) error {
+	if len(b) < 5 || len(b) > 5+maxReason {
+		return &PeerError{p.rank, fmt.Errorf("%w: farewell of %d bytes", errCorrupt, len(b))}
+	}
+	accused, reason := int(int32(binary.LittleEndian.Uint32(b[1:]))), string(b[5:])
+	switch {
+	case b[0] == 0:
+		return nil
+	case accused == p.ring.id.Rank:
+		return &PeerError{p.rank, fmt.Errorf("%w: it lost this member: %s", ErrOver, reason)}
+	case accused >= 0 && accused < p.ring.id.Members:
+		return &PeerError{accused, fmt.Errorf("%w: rank %d says: %s", ErrOver, p.rank, reason)}
+	}
+	return fmt.Errorf("%w: rank %d says: %s", ErrOver, p.rank, reason)
+}
