@@ -12,10 +12,10 @@ type gemmOps struct {
 
 	packOps
 
-	// dots computes dw[i] = Σ_t dy[t]·x[(at[i]−base)·len(dy)+t] for each i. len(dy) is a multiple of 64. Element t belongs to
-	// partial sum t mod 64, a chain of fused multiply-adds over t ascending from zero. The tree of the 64 sums s: first
+	// dots adds Σ_t dy[t]·x[(at[i]−base)·stride+t] to each dw[i]. len(dy) is a multiple of 64. Element t belongs to partial
+	// sum t mod 64, a chain of fused multiply-adds over t ascending from zero. The tree of the 64 sums s: first
 	// s[j] = (s[j]+s[j+16]) + (s[j+32]+s[j+48]) for j < 16, then s[j] += s[j+h] for j < h, with h = 8, 4, 2, 1.
-	dots func(dw, dy, x []float32, at []uint32, base uint32)
+	dots func(dw, dy, x []float32, stride int, at []uint32, base uint32)
 }
 
 // Blocking of matrix products. A worker packs a block of b, at most innerMax by colsMax (320 KiB, in the second-level

@@ -23,7 +23,7 @@ func mulAVX2(c []float32, ldc int, a []float32, lda int, b []float32, rows int, 
 // dotsAVX2 is
 //
 //	for i := range dw {
-//		row := x[int(at[i]-base)*len(dy):]
+//		row := x[int(at[i]-base)*stride:]
 //		var s [64]float32
 //		for t := range dy { // len(dy) is a multiple of 64
 //			s[t%64] = fma(dy[t], row[t], s[t%64]) // rounded once
@@ -36,11 +36,11 @@ func mulAVX2(c []float32, ldc int, a []float32, lda int, b []float32, rows int, 
 //				s[j] += s[j+half]
 //			}
 //		}
-//		dw[i] = s[0]
+//		dw[i] += s[0]
 //	}
 //
 //go:noescape
-func dotsAVX2(dw []float32, dy []float32, x []float32, at []uint32, base uint32)
+func dotsAVX2(dw []float32, dy []float32, x []float32, stride int, at []uint32, base uint32)
 
 // packF32AVX2 is
 //
@@ -135,7 +135,7 @@ func mulAVX512(c []float32, ldc int, a []float32, lda int, b []float32, rows int
 // dotsAVX512 is
 //
 //	for i := range dw {
-//		row := x[int(at[i]-base)*len(dy):]
+//		row := x[int(at[i]-base)*stride:]
 //		var s [64]float32
 //		for t := range dy { // len(dy) is a multiple of 64
 //			s[t%64] = fma(dy[t], row[t], s[t%64]) // rounded once
@@ -148,11 +148,11 @@ func mulAVX512(c []float32, ldc int, a []float32, lda int, b []float32, rows int
 //				s[j] += s[j+half]
 //			}
 //		}
-//		dw[i] = s[0]
+//		dw[i] += s[0]
 //	}
 //
 //go:noescape
-func dotsAVX512(dw []float32, dy []float32, x []float32, at []uint32, base uint32)
+func dotsAVX512(dw []float32, dy []float32, x []float32, stride int, at []uint32, base uint32)
 
 // packF32AVX512 is
 //

@@ -6,11 +6,17 @@ import (
 	"github.com/torctrain/torc/model"
 )
 
+// gradAtCut is the number of tokens after which a sampled product is cut; the pieces are added in order. It is part of the
+// arithmetic: with it the rows of xT in use stay small enough for a cache at any T.
+const gradAtCut = 512
+
 // Blocking of sampled products. No result bit depends on these.
 const (
-	gradAtBlock = 64 << 10 // elements of xT (256 KiB) that a worker keeps in its second-level cache
-	gradAtCall  = 1 << 18  // multiply-adds per assembly call, about 20 µs
-	gradAtLeast = 1 << 17  // multiply-adds not worth waking a goroutine for
+	gradAtCols  = 128     // rows of xT (256 KiB of a piece) that a worker keeps in its second-level cache
+	gradAtSkew  = 16      // extra stride of a copied piece of a row
+	gradAtReuse = 4       // uses of a row of xT for which it is copied
+	gradAtCall  = 512     // indices per assembly call, about 20 µs
+	gradAtLeast = 1 << 17 // multiply-adds not worth waking a goroutine for
 )
 
 // gradAtState is the sampled product or transpose in work and the buffers of the workers.
@@ -56,38 +62,71 @@ func (k *Kernels) GradAt(dw, dyT, xT []float32, at []uint32, n, T int) {
 }
 
 // gradAtTask computes a chunk of consecutive indices, the same number in each chunk. It goes over the rows once for each
-// block of columns, so that the rows of xT it reads stay in cache.
+// piece of the tokens and block of columns, so that the rows of xT it reads stay in cache.
 func (k *Kernels) gradAtTask(worker, i int) {
 	s := &k.gradAt
-	from, to := i*len(s.at)/s.chunks, (i+1)*len(s.at)/s.chunks
-	if from == to {
+	b := gradAtBlock{from: i * len(s.at) / s.chunks, to: (i + 1) * len(s.at) / s.chunks}
+	if b.from == b.to {
 		return
 	}
-	first := int(s.at[from]) / s.n
-	cursors := s.rowStarts(worker, first, from, to)
-	block, most := max(1, gradAtBlock/s.pad), max(1, gradAtCall/s.pad)
-	for col := 0; col < s.n; col += block {
-		for r := range cursors {
-			base := (first + r) * s.n
-			dy, p := s.dyT[(first+r)*s.pad:(first+r+1)*s.pad], int(cursors[r])
-			for end := base + min(col+block, s.n); p < to && int(s.at[p]) < end; {
-				q := p
-				for q < to && q < p+most && int(s.at[q]) < end {
-					q++
-				}
-				k.ops.dots(s.dw[p:q], dy, s.xT, s.at[p:q], uint32(base))
-				p = q
+	clear(s.dw[b.from:b.to])
+	b.row = int(s.at[b.from]) / s.n
+	for b.t = 0; b.t < s.pad; b.t += gradAtCut {
+		b.tokens = min(gradAtCut, s.pad-b.t)
+		cursors := s.rowStarts(worker, b)
+		for b.col = 0; b.col < s.n; b.col += gradAtCols {
+			b.end = min(b.col+gradAtCols, s.n)
+			b.x, b.stride = s.xT[b.col*s.pad+b.t:], s.pad
+			if b.to-b.from > gradAtReuse*s.n {
+				b.x, b.stride = s.copyBlock(k.gemm.buffers[worker].b, b), gradAtCut+gradAtSkew
 			}
-			cursors[r] = uint32(p)
+			k.gradAtBlock(cursors, b)
 		}
 	}
 }
 
-// rowStarts finds where the indices of each row begin in at[from:to], whose first index is in row first.
-func (s *gradAtState) rowStarts(worker, first, from, to int) []uint32 {
-	starts := append(s.cursors[worker][:0], uint32(from))
-	begin := first * s.n
-	for p := from; p < to; p++ {
+// gradAtBlock is a part of a sampled product: indices [from, to), the first of which is in row, at columns [col, end),
+// tokens [t, t+tokens). The rows of xT lie at x with a stride.
+type gradAtBlock struct {
+	from, to, row int
+	col, end      int
+	t, tokens     int
+	x             []float32
+	stride        int
+}
+
+// copyBlock copies the rows of a block to dst, at a stride that is no power of two: equal low address bits of dy and the
+// rows would make them share a few sets and banks of the caches.
+func (s *gradAtState) copyBlock(dst []float32, b gradAtBlock) []float32 {
+	for j := range b.end - b.col {
+		copy(dst[j*(gradAtCut+gradAtSkew):], b.x[j*b.stride:j*b.stride+b.tokens])
+	}
+	return dst
+}
+
+// gradAtBlock adds a block's products, of all indices with columns below its end that the cursors have not passed.
+func (k *Kernels) gradAtBlock(cursors []uint32, b gradAtBlock) {
+	s := &k.gradAt
+	for r := range cursors {
+		row, p := b.row+r, int(cursors[r])
+		dy := s.dyT[row*s.pad+b.t : row*s.pad+b.t+b.tokens]
+		for limit := row*s.n + b.end; p < b.to && int(s.at[p]) < limit; {
+			q := p + 1
+			for q < min(b.to, p+gradAtCall) && int(s.at[q]) < limit {
+				q++
+			}
+			k.ops.dots(s.dw[p:q], dy, b.x, b.stride, s.at[p:q], uint32(row*s.n+b.col))
+			p = q
+		}
+		cursors[r] = uint32(p)
+	}
+}
+
+// rowStarts finds where the indices of each row of a block begin.
+func (s *gradAtState) rowStarts(worker int, b gradAtBlock) []uint32 {
+	starts := append(s.cursors[worker][:0], uint32(b.from))
+	begin := b.row * s.n
+	for p := b.from; p < b.to; p++ {
 		a := int(s.at[p])
 		if a < begin {
 			panic(fmt.Sprintf("cpu: GradAt: index %d at %d after a larger one", a, p))

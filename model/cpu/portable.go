@@ -52,10 +52,10 @@ func mulPortable(c []float32, ldc int, a []float32, lda int, b []float32, rows, 
 }
 
 // dotsPortable is gemmOps.dots.
-func dotsPortable(dw, dy, x []float32, at []uint32, base uint32) {
+func dotsPortable(dw, dy, x []float32, stride int, at []uint32, base uint32) {
 	for i := range dw {
-		row := int(at[i]-base) * len(dy)
-		dw[i] = dot(dy, x[row:row+len(dy)])
+		row := int(at[i]-base) * stride
+		dw[i] += dot(dy, x[row:row+len(dy)])
 	}
 }
 

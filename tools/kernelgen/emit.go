@@ -75,6 +75,7 @@ type Kernel struct {
 	vec    []bool // vector registers in use
 	ints   []Reg  // free integer registers
 	labels int
+	stack  int // bytes
 }
 
 func (k *Kernel) reset() {
@@ -205,6 +206,12 @@ func (k *Kernel) ArgSplat(name string) S {
 // Return stores lane 0 of s in a float32 result.
 func (k *Kernel) Return(name string, s S) {
 	k.I("VMOVSS", fmt.Sprintf("X%d", s.r), k.Frame(name))
+}
+
+// Stack reserves memory that the kernel may use as it likes, at most a few hundred bytes.
+func (k *Kernel) Stack(bytes int) Mem {
+	k.stack += bytes
+	return Mem{Base: "SP", Off: k.stack - bytes}
 }
 
 // Const loads a float32 constant into all lanes of a new S.

@@ -70,7 +70,7 @@ func (f *File) Kernel(name, params, result, loop string, body func(k *Kernel)) {
 		fmt.Fprintf(&f.stubs, "//\t%s", line)
 	}
 	fmt.Fprintf(&f.stubs, "\n//\n//go:noescape\nfunc %s(%s)%s\n", k.name, params, ret)
-	fmt.Fprintf(&f.asm, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", k.name, params, ret, k.name, argBytes)
+	fmt.Fprintf(&f.asm, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", k.name, params, ret, k.name, k.stack, argBytes)
 	f.asm.Write(k.text.Bytes())
 }
 

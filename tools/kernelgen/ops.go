@@ -66,6 +66,12 @@ func (k *Kernel) Store(m Mem, src V) { k.each("VMOVUPS", src, m) }
 func (k *Kernel) LoadSplat(dst S, m Mem)  { k.once("VBROADCASTSS", m.String(), dst) }
 func (k *Kernel) StoreLane0(m Mem, src S) { k.I("VMOVSS", fmt.Sprintf("X%d", src.r), m) }
 
+// AddLane0 adds one float32 in memory to lane 0.
+func (k *Kernel) AddLane0(s S, m Mem) {
+	x := fmt.Sprintf("X%d", s.r)
+	k.I("VADDSS", m, x, x)
+}
+
 // Zero sets all lanes to +0. Move copies; an S spreads over a V.
 func (k *Kernel) Zero(dst Operand)      { k.Op(k.pick("VPXOR", "VPXORD"), dst, dst, dst) }
 func (k *Kernel) Move(dst, src Operand) { k.Op1("VMOVAPS", dst, src) }
