@@ -47,9 +47,9 @@ func TestPathsNameDifferentStreams(t *testing.T) {
 }
 
 func TestBoundedDrawIsEven(t *testing.T) {
-	// 3·2^62 makes a biased draw favour a third of the range by a factor of two.
+	// For 3·2^62 a biased draw gives multiples of three half of the time.
 	n := uint64(3) << 62
-	var low int
+	var threes int
 	const draws = 30000
 	k := rng.New(5)
 	for i := range uint64(draws) {
@@ -57,12 +57,12 @@ func TestBoundedDrawIsEven(t *testing.T) {
 		if v >= n {
 			t.Fatalf("Uint64n(%d, n) = %d is not below n", i, v)
 		}
-		if v < n/3 {
-			low++
+		if v%3 == 0 {
+			threes++
 		}
 	}
-	if d := math.Abs(float64(low) - draws/3); d > 5*math.Sqrt(draws*2./9) {
-		t.Errorf("%d of %d draws fall into the lower third", low, draws)
+	if d := math.Abs(float64(threes) - draws/3); d > 5*math.Sqrt(draws*2./9) {
+		t.Errorf("%d of %d draws are multiples of three", threes, draws)
 	}
 }
 
