@@ -93,7 +93,7 @@ func (m *matcher) split(text string, emit func(id int32, part string, start bool
 		token, from, to := m.tokens[id], at, at+length
 		at = to // the search goes on behind the match, also where rstrip takes more
 		if token.LStrip {
-			from = max(len(trimRightSpace(text[:from])), done)
+			from = len(trimRightSpace(text[:from])) // before done if the token before it took the spaces
 		}
 		if token.RStrip {
 			to = len(text) - len(trimLeftSpace(text[to:]))

@@ -121,6 +121,7 @@ func TestBeginAndEndComeFromTheFirstFileThatNamesThem(t *testing.T) {
 		"tokenizer config":   {map[string]string{"tokenizer_config.json": `{"bos_token":"<s>","eos_token":{"content":"</s>","lstrip":false}}`}, 702, 703, []int32{703}},
 		"null in the config": {map[string]string{"tokenizer_config.json": `{"bos_token":null,"eos_token":"</s>"}`}, none, 703, []int32{703}},
 		"special tokens map": {map[string]string{"tokenizer_config.json": `{}`, "special_tokens_map.json": `{"eos_token":"<|end|>"}`}, none, 704, []int32{704}},
+		"config before map":  {map[string]string{"tokenizer_config.json": `{"bos_token":"<s>","eos_token":"</s>"}`, "special_tokens_map.json": `{"bos_token":"<|end|>","eos_token":"<|end|>"}`}, 702, 703, []int32{703}},
 		"generation config":  {map[string]string{"generation_config.json": `{"bos_token_id":702,"eos_token_id":[706,704]}`}, 702, 706, []int32{704, 706}},
 		"more stops":         {map[string]string{"tokenizer_config.json": `{"eos_token":"</s>"}`, "generation_config.json": `{"eos_token_id":704}`, "config.json": `{"eos_token_id":706}`}, none, 703, []int32{703, 704}},
 		"model config":       {map[string]string{"config.json": `{"bos_token_id":null,"eos_token_id":703}`}, none, 703, []int32{703}},

@@ -49,7 +49,7 @@ def strings():
     s += ["\x00", "a\x00b", "\x01\x02\x1f\x7f", "\ufeffbom", "\ufffd", "\uffff\ufffe", "\U0010ffff", "\u200d\u200c\u200e\u200f", "\u202etext\u202c", "\u00ad soft", "\U000e0001"]
     s += ["\U00010d4a\U00010d50", "\U0001e5d0\U0001e5f1", "\u1c89\ua7cb", "\U00013460 \U00016100", "\u0897x", "\U00011935\U00011930 \U00011938"]
     s += ["a" * 47, "a" * 48, "a" * 49, "ab" * 100, "x" * 300, " " * 100, "\n" * 60 + "x", "1" * 100, "é" * 60, "=" * 120, "the quick brown fox " * 20, "loavesloavesloaves" * 8]
-    s += ["<s>", "</s>", "<s>Hello</s>", "x<s>", " <s> ", "<s><s>", "<|end|>", "a <|end|> b", "a<|end|>b", "<|end", "<|endx|>", "<|user|>hi<|assistant|>", "<|user|> hi", "hi <|user|>", "  <mask>  x", "x <mask> <mask>", "<mask>", "\n<mask>\n<strip>\n", " <strip> <strip>  <mask>y", "<strip>\u3000\u00a0<mask>", "  <left>  x", "a <left><left> b", "added token", "addedtoken", "an added token here", "no added toke", "Ünïted", "U\u0308ni\u0308ted", "<pad>▁<pad>", "<unk>", "a<unk>b", "<|end|><|end|>x", "éx", "xéx"]
+    s += ["<s>", "</s>", "<s>Hello</s>", "x<s>", " <s> ", "<s><s>", "<|end|>", "a <|end|> b", "a<|end|>b", "<|end", "<|endx|>", "<|user|>hi<|assistant|>", "<|user|> hi", "hi <|user|>", "  <mask>  x", "x <mask> <mask>", "<mask>", "\n<mask>\n<strip>\n", " <strip> <strip>  <mask>y", "<strip>\u3000\u00a0<mask>", "  <left>  x", "a <left><left> b", "added token", "addedtoken", "an added token here", "added tokenhere", "x added tokenhere", "<left>  <left>", "no added toke", "Ünïted", "U\u0308ni\u0308ted", "<pad>▁<pad>", "<unk>", "a<unk>b", "<|end|><|end|>x", "éx", "xéx"]
     s += ["▁", "▁▁", "a▁b", "▁ a", " ▁", "<0x41>", "<0x0A>", "a  ▁  b", "\u2581x\u2581\u2581y "]
     s += ["Question: What is 12 + 30?\nAnswer: ", "12 + 30 = <<12+30=42>>42\n#### 42", "Tom has 3 apples.  He buys 5 more.\n\nHow many?"]
     return s
@@ -221,7 +221,7 @@ def nfc(rng):
     for _ in range(400):
         s = "".join(rng.choice(pool) for _ in range(rng.randrange(1, 14)))
         out.append([s, form(s)])
-    s = "a" + "".join(rng.choice("\u0301\u0323\u0334\u0345") for _ in range(200))
+    s = "a" + "".join(rng.choice("\u0300\u0301\u0302\u0316\u0323\u0334\u0345") for _ in range(200))
     return out + [[s, form(s)]]
 
 
