@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,21 @@ func TestSamplesAreTheLinesThatAreNotBlank(t *testing.T) {
 	lines, err := d.read(1, 4)
 	if err != nil || len(lines) != 3 || lines[0].where != "a:3" || lines[2].where != "b:2" {
 		t.Errorf("samples 1 to 3 are %v, %v", lines, err)
+	}
+}
+
+func TestOpenFindsWhatIndexHasAccepted(t *testing.T) {
+	d := corpus(t, 50)
+	files := make([]File, len(d.files))
+	for i, x := range d.files {
+		files[i] = File{Path: x.path, Name: x.name}
+	}
+	again, err := Open(files)
+	if err != nil || !reflect.DeepEqual(again, d) {
+		t.Errorf("Open finds another dataset than Index (%v)", err)
+	}
+	if d, err := Open([]File{{Path: write(t, "d.jsonl", "no JSON\n"), Name: "d"}}); err != nil || d.Len() != 1 {
+		t.Errorf("Open looks into lines: %v", err)
 	}
 }
 

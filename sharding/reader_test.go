@@ -253,7 +253,8 @@ func TestManyGoroutinesMayRead(t *testing.T) {
 func FuzzCacheFileIsWholeOrRotten(f *testing.F) {
 	var key [32]byte
 	examples := []Example{{Tokens: []int32{1, 2, 3}, Counted: []bool{false, true, true}, PromptTokens: 1}, {Tokens: []int32{}, Counted: []bool{}}}
-	f.Add(encodeCache(key, examples)[cacheHeader:], 2)
+	f.Add(appendExamples(nil, examples), 2)
+	f.Add(appendExamples(nil, []Example{{Tokens: []int32{7}, Counted: []bool{false}, PromptTokens: 2}}), 1)
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1, 2, 3}, 1<<31-1)
 	f.Fuzz(func(t *testing.T, body []byte, count int) {
 		// The checksum is made right here, so that the fuzzer reaches what lies behind it.
