@@ -17,7 +17,7 @@ type Task string
 // The tasks.
 const (
 	Pretrain Task = "pretrain" // for a base model: sums, symbolic chains, worded problems of one and two steps
-	Train    Task = "train"    // for the demo: worded problems of three steps, some of one step among them
+	Train    Task = "train"    // for the demo: worded problems of three steps, a few of one and two among them against forgetting
 	Test     Task = "test"     // worded problems of three steps whose chains Train and Pretrain never hold
 	Text     Task = "text"     // plain text for a tokenizer
 )
@@ -75,10 +75,7 @@ func draw(d *draws, t Task) (sample, error) {
 	case Pretrain:
 		return pretrain(d), nil
 	case Train:
-		if d.below(8) == 0 {
-			return worded(d, 1, false), nil
-		}
-		return worded(d, 3, false), nil
+		return worded(d, pick(d, []int{3, 3, 3, 3, 3, 3, 2, 1}), false), nil
 	case Test:
 		return worded(d, 3, true), nil
 	case Text:
