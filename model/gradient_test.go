@@ -171,6 +171,35 @@ func TestNothingIsDifferentiatedBelowTheLowestWantedWeight(t *testing.T) {
 	}
 }
 
+// counter counts transposes.
+type counter struct {
+	model.Kernels
+	transposes *int
+}
+
+func (c counter) TransposePad(dst, src []float32, rows, cols int) {
+	*c.transposes++
+	c.Kernels.TransposePad(dst, src, rows, cols)
+}
+
+func TestInputsSharedByWeightsAreTransposedOnce(t *testing.T) {
+	c := tiny(t, nil)
+	n := 0
+	m := model.New(weights(c, model.F32), counter{kernels(t)[0], &n})
+	shapes := c.Params()
+	m.Train(func(id model.WeightID) model.Want {
+		if shapes[id].Module.Linear() {
+			return model.Sampled
+		}
+		return model.Nothing
+	})
+	m.Gradient(batch(c.Vocab), discard{})
+	// of a layer: the inputs of q, k, v, of o, of gate, up, and of down; and the output gradients of all seven
+	if want := c.Layers * (4 + 7); n != want {
+		t.Errorf("%d transposes, want %d", n, want)
+	}
+}
+
 // inOrder sorts short names of weights by the backward order.
 func inOrder(c *model.Config, names string) []string {
 	var sorted []string
