@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
+)
+
+// callTimeout bounds a call that only asks.
+const callTimeout = 15 * time.Second
+
+// addClientFlags adds the flag that says which coordinator a command talks to.
+func addClientFlags(cmd *cobra.Command) {
+	cmd.Flags().String("coordinator", "", "address of the coordinator (default $TORC_COORDINATOR, else "+config.DefaultCoordinator+")")
+}
+
+// dialFlagged connects to the coordinator that flags, environment or settings name.
+func dialFlagged(cmd *cobra.Command) (*grpc.ClientConn, error) {
+	settings, err := config.Load(cmd.Flags(), "coordinator")
+	if err != nil {
+		return nil, config.Kind(config.ErrUsage, err)
+	}
+	return cluster.Dial(settings.Coordinator)
+}
+
+// ask makes one call to the coordinator and explains what to do when none answers.
+func ask[T any](cmd *cobra.Command, call func(context.Context, pb.ControlClient) (T, error)) (T, error) {
+	var none T
+	conn, err := dialFlagged(cmd)
+	if err != nil {
+		return none, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
+	defer cancel()
+	reply, err := call(ctx, pb.NewControlClient(conn))
+	if err != nil && config.ExitCode(err) == config.ExitUnreachable {
+		return none, config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, or name another with --coordinator (%s)", conn.Target(), config.Text(err)))
+	}
+	return reply, err
+}
+
+// addJSONFlag adds --json, with which the last line of standard output is one object.
+func addJSONFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool("json", false, "print one JSON object as the last line of standard output")
+}
+
+func wantsJSON(cmd *cobra.Command) bool {
+	on, _ := cmd.Flags().GetBool("json")
+	return on
+}
+
+// printJSON writes v as one line.
+func printJSON(w io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", line)
+	return err
+}

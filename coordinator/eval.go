@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
+	"github.com/torctrain/torc/model/tokenizer"
+	"github.com/torctrain/torc/sharding"
+)
+
+func newEvalCmd() *cobra.Command {
+	var modelDir, data string
+	var answers bool
+	var maxNew int
+	cmd := &cobra.Command{
+		Use:   "eval (--model DIR | RUN) --data FILE",
+		Short: "Measure a model's loss on a file of samples, and with --generate how many answers it gets right",
+		Long: `Eval measures the mean loss per counted token; it never truncates.
+
+With --generate it also answers each sample greedily. An answer is right when what follows the last #### (or else the whole
+answer), trimmed, equals the sample's.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, w, closeModel, err := openModel(cmd, args, modelDir)
+			if err != nil {
+				return err
+			}
+			defer closeModel()
+			examples, tok, err := readExamples(dir, data)
+			if err != nil {
+				return err
+			}
+			e, err := evaluate(cmd.Context(), w, tok, examples, answers, maxNew)
+			if err != nil {
+				return err
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), e)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "loss %.4f over %d tokens of %d samples\n", e.Loss, e.Tokens, len(e.Samples))
+			if e.ExactMatch != nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "exact match %.1f %%\n", 100**e.ExactMatch)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&modelDir, "model", "", "Hugging Face directory of the model")
+	cmd.Flags().StringVar(&data, "data", "", "JSONL file of samples")
+	cmd.Flags().BoolVar(&answers, "generate", false, "answer each sample and count exact matches")
+	cmd.Flags().IntVar(&maxNew, "max-new", 256, "with --generate: longest answer in tokens")
+	cmd.MarkFlagRequired("data")
+	addJSONFlag(cmd)
+	return cmd
+}
+
+// evaluation is what eval --json prints.
+type evaluation struct {
+	Loss       float64      `json:"loss"` // mean per counted token
+	Tokens     int          `json:"tokens"`
+	ExactMatch *float64     `json:"exact_match"` // fraction; null without --generate
+	Samples    []sampleLoss `json:"samples"`
+}
+
+type sampleLoss struct {
+	Loss   float64 `json:"loss"` // sum over its counted tokens
+	Tokens int     `json:"tokens"`
+	right  bool
+}
+
+// openModel opens the model that a command names by --model or by a run.
+func openModel(cmd *cobra.Command, args []string, dir string) (_ string, _ *model.Weights, closeModel func(), _ error) {
+	if (dir == "") == (len(args) == 0) {
+		return "", nil, nil, config.Usagef("name a model with --model DIR or a RUN, one of them")
+	}
+	if dir != "" {
+		w, err := model.Load(dir)
+		return dir, w, func() {}, err
+	}
+	settings, err := config.Load(cmd.Flags(), "coordinator")
+	if err != nil {
+		return "", nil, nil, config.Kind(config.ErrUsage, err)
+	}
+	r, err := openResult(settings.Home, args[0])
+	if err != nil {
+		return "", nil, nil, err
+	}
+	w, err := r.weights()
+	if err != nil {
+		r.close()
+		return "", nil, nil, err
+	}
+	return r.base, w, r.close, nil
+}
+
+// readExamples encodes every sample of a file, whole.
+func readExamples(modelDir, data string) ([]sharding.Example, *tokenizer.Tokenizer, error) {
+	tok, err := tokenizer.Load(modelDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	ds, err := sharding.Index([]string{data})
+	if err != nil {
+		return nil, nil, err
+	}
+	encoder := sharding.NewEncoder(tok, sharding.Config{})
+	examples := make([]sharding.Example, ds.Len())
+	for i := range examples {
+		raw, where, err := ds.Sample(sharding.Sample(i))
+		if err != nil {
+			return nil, nil, err
+		}
+		if examples[i], err = encoder.Encode(raw, where); err != nil {
+			return nil, nil, err
+		}
+	}
+	return examples, tok, nil
+}
+
+// evaluate measures each example on its own, several at a time; the result does not depend on how many.
+func evaluate(ctx context.Context, w *model.Weights, tok *tokenizer.Tokenizer, examples []sharding.Example, answers bool, maxNew int) (*evaluation, error) {
+	e := &evaluation{Samples: make([]sampleLoss, len(examples))}
+	workers := min(runtime.NumCPU(), max(1, len(examples)))
+	g, ctx := errgroup.WithContext(ctx)
+	for first := range workers {
+		g.Go(func() error {
+			k, err := cpu.New(1, cpu.Auto)
+			if err != nil {
+				return err
+			}
+			defer k.Close()
+			m := model.New(w, k)
+			for i := first; i < len(examples) && ctx.Err() == nil; i += workers {
+				e.Samples[i] = evaluateOne(m, examples[i])
+				if answers {
+					e.Samples[i].right = answersRight(m, tok, examples[i], maxNew)
+				}
+			}
+			return ctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	right := 0
+	for _, s := range e.Samples {
+		e.Loss += s.Loss
+		e.Tokens += s.Tokens
+		if s.right {
+			right++
+		}
+	}
+	if e.Tokens > 0 {
+		e.Loss /= float64(e.Tokens)
+	}
+	if answers {
+		share := float64(right) / float64(max(1, len(examples)))
+		e.ExactMatch = &share
+	}
+	return e, nil
+}
+
+func evaluateOne(m *model.Llama, x sharding.Example) sampleLoss {
+	if len(x.Tokens) < 2 {
+		return sampleLoss{}
+	}
+	var b model.Batch
+	b.Add(x.Tokens, x.Counted)
+	loss, counted := m.Loss(b, nil)
+	return sampleLoss{Loss: loss, Tokens: counted}
+}
+
+// answersRight lets the model answer the sample's prompt greedily.
+func answersRight(m *model.Llama, tok *tokenizer.Tokenizer, x sharding.Example, maxNew int) bool {
+	prompt := x.Tokens[:x.PromptTokens]
+	ids := model.Greedy(m.Decoder(len(prompt)+maxNew), prompt, maxNew, isEnd(tok))
+	return sharding.Final(tok.Decode(ids, true)) == sharding.Final(x.Answer)
+}
+
+// isEnd says whether an id ends a generation.
+func isEnd(tok *tokenizer.Tokenizer) func(int32) bool {
+	eos, ok := tok.EOS()
+	return func(id int32) bool { return ok && id == eos }
+}

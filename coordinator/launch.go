@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+)
+
+func newLaunchCmd() *cobra.Command {
+	var local int
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "launch SPEC",
+		Short: "Launch the run that a spec describes and follow it to its end",
+		Long: `Launch resolves the spec (defaults, globs, every file by its hash), offers its files to the coordinator and follows the run.
+
+Without --local the run goes to the coordinator named by --coordinator; Ctrl-C then detaches and the run goes on.
+With --local N a coordinator and N nodes are started on this machine for this run; Ctrl-C stops it and keeps its State.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := resolveSpec(args[0], set)
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			if local > 0 {
+				return launchLocal(cmd, r, local)
+			}
+			if cmd.Flags().Changed("local") {
+				return config.Usagef("--local %d: must be at least 1", local)
+			}
+			return launchRemote(cmd, r)
+		},
+	}
+	cmd.Flags().IntVar(&local, "local", 0, "start a coordinator and so many nodes on this machine for the run")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "override a field of the spec: --set optimizer.lr=1e-4 (repeatable)")
+	addClientFlags(cmd)
+	addJSONFlag(cmd)
+	return cmd
+}
+
+// resolveSpec reads a spec file and everything it names.
+func resolveSpec(path string, set []string) (*spec.Resolved, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read spec: %w", err)
+	}
+	s, err := spec.Parse(path, text, set)
+	if err != nil {
+		return nil, err
+	}
+	return spec.Resolve(s, filepath.Dir(path))
+}
+
+func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
+	conn, err := dialFlagged(cmd)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	control := pb.NewControlClient(conn)
+	run, err := submit(cmd.Context(), control, r, 0)
+	if err != nil {
+		if config.ExitCode(err) == config.ExitUnreachable {
+			return config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, name another with --coordinator, or try `launch --local 1`", conn.Target()))
+		}
+		return err
+	}
+	info, err := follow(cmd.Context(), control, run, newProgress(cmd.ErrOrStderr()))
+	if errors.Is(cmd.Context().Err(), context.Canceled) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "\ndetached; run %s goes on: `coordinator status %s` shows it, `coordinator stop %s` ends it\n", run, run, run)
+		return context.Canceled
+	}
+	if err != nil {
+		return err
+	}
+	return conclude(cmd, info)
+}
+
+// submit sends a resolved spec and the files that the coordinator lacks, and returns the run's name. The first view waits
+// for expect members.
+func submit(ctx context.Context, control pb.ControlClient, r *spec.Resolved, expect int) (string, error) {
+	req, err := launchRequest(r, expect)
+	if err != nil {
+		return "", err
+	}
+	reply, err := control.Launch(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	byHash := map[string]*pb.File{}
+	for _, f := range req.Files {
+		byHash[string(f.Sha256)] = f
+	}
+	for _, sum := range reply.Missing {
+		f := byHash[string(sum)]
+		if f == nil {
+			return "", fmt.Errorf("coordinator lacks a file %x that the spec does not name", sum)
+		}
+		if err := offer(ctx, control, f); err != nil {
+			return "", fmt.Errorf("offer %s: %w", f.Path, err)
+		}
+	}
+	return reply.Run, nil
+}
+
+func launchRequest(r *spec.Resolved, expect int) (*pb.LaunchRequest, error) {
+	text, err := r.JSON()
+	if err != nil {
+		return nil, err
+	}
+	req := &pb.LaunchRequest{Name: r.Name, Spec: text, ExpectMembers: int32(expect)}
+	for _, f := range r.Files {
+		req.Files = append(req.Files, &pb.File{Sha256: f.SHA256[:], Size: f.Size, Path: f.Path, Role: f.Role})
+	}
+	return req, nil
+}
+
+// offerBytes is the size of one message of an upload.
+const offerBytes = 512 << 10
+
+// offer uploads one file.
+func offer(ctx context.Context, control pb.ControlClient, f *pb.File) error {
+	file, err := os.Open(f.Path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	stream, err := control.Offer(ctx)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, offerBytes)
+	for c := (&pb.Chunk{Sha256: f.Sha256, Size: f.Size}); ; c = (&pb.Chunk{}) {
+		n, err := io.ReadFull(file, buf)
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return err
+		}
+		if c.Data = buf[:n]; n > 0 || c.Size == 0 {
+			if err := stream.Send(c); err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+		}
+		if end {
+			_, err := stream.CloseAndRecv()
+			return err
+		}
+	}
+}
+
+// follow shows a run's progress until it has ended and returns how.
+func follow(ctx context.Context, control pb.ControlClient, run string, p *progress) (*pb.RunInfo, error) {
+	defer p.end()
+	for {
+		stream, err := control.Follow(ctx, &pb.FollowRequest{Run: run})
+		if err != nil {
+			return nil, err
+		}
+		for {
+			event, err := stream.Recv()
+			if err != nil {
+				if ctx.Err() != nil || config.ExitCode(err) != config.ExitUnreachable {
+					return nil, err
+				}
+				p.say("the coordinator does not answer; the run goes on, calling again")
+				break
+			}
+			p.show(event)
+			if ended(event.Info.State) {
+				return event.Info, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func ended(s pb.RunState) bool {
+	return s == pb.RunState_RUN_FINISHED || s == pb.RunState_RUN_STOPPED || s == pb.RunState_RUN_FAILED
+}
+
+// conclude prints how a run ended.
+func conclude(cmd *cobra.Command, r *pb.RunInfo) error {
+	if r.State == pb.RunState_RUN_FAILED {
+		return fmt.Errorf("run %s failed at step %d of %d: %s", r.Run, r.Step, r.Steps, r.Why)
+	}
+	out := cmd.OutOrStdout()
+	if !wantsJSON(cmd) {
+		fmt.Fprintf(out, "run %s %s after step %d of %d with %s\n", r.Run, stateName(r.State), r.Step, r.Steps, membersText(len(r.GetView().GetMembers())))
+		fmt.Fprintf(out, "  loss %.4f → %.4f, %.0f tokens/s, %s sent per member, %d trained values\n", r.LossFirst, r.LossLast, r.TokensPerSecond, bytesText(r.BytesSentPerMember), r.Trained)
+		fmt.Fprintf(out, "  digest %x\n", r.Digest)
+		return nil
+	}
+	return printJSON(out, launchResult{
+		Run: r.Run, Steps: r.Step, Digest: fmt.Sprintf("%x", r.Digest), LossFirst: r.LossFirst, LossLast: r.LossLast,
+		TokensPerSecond: r.TokensPerSecond, BytesSentPerMember: r.BytesSentPerMember, Trained: r.Trained,
+		Members: len(r.GetView().GetMembers()),
+	})
+}
+
+// launchResult is what launch --json prints.
+type launchResult struct {
+	Run                string  `json:"run"`
+	Steps              uint64  `json:"steps"`
+	Digest             string  `json:"digest"`
+	LossFirst          float64 `json:"loss_first"`
+	LossLast           float64 `json:"loss_last"`
+	TokensPerSecond    float64 `json:"tokens_per_second"`
+	BytesSentPerMember int64   `json:"bytes_sent_per_member"`
+	Trained            int64   `json:"trained"`
+	Members            int     `json:"members"`
+}
+
+// bytesText is a number of bytes for people.
+func bytesText(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, units := float64(n)/unit, "kMGT"
+	for v >= unit && len(units) > 1 {
+		v, units = v/unit, units[1:]
+	}
+	return fmt.Sprintf("%.1f %cB", v, units[0])
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/coordinator/control"
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+)
+
+// launchLocal runs a whole cluster on this machine for one run.
+func launchLocal(cmd *cobra.Command, r *spec.Resolved, n int) error {
+	info, err := localRun(cmd, r, n)
+	if err != nil {
+		return err
+	}
+	if err := conclude(cmd, info); err != nil {
+		return err
+	}
+	if info.State == pb.RunState_RUN_STOPPED && cmd.Context().Err() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// localRun starts a coordinator in this process and n node processes, makes the run and ends them all. Ctrl-C stops the
+// run at its next step, not the cluster: that ends when the run has.
+func localRun(cmd *cobra.Command, r *spec.Resolved, n int) (*pb.RunInfo, error) {
+	settings, err := config.Load(cmd.Flags(), "coordinator")
+	if err != nil {
+		return nil, config.Kind(config.ErrUsage, err)
+	}
+	g, ctx := errgroup.WithContext(context.WithoutCancel(cmd.Context()))
+	var info *pb.RunInfo
+	g.Go(func() (err error) {
+		info, err = runLocal(cmd, ctx, g, settings.Home, r, n)
+		return err
+	})
+	return info, g.Wait()
+}
+
+func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home string, r *spec.Resolved, n int) (*pb.RunInfo, error) {
+	logs := filepath.Join(home, "local")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	logFile, err := os.Create(filepath.Join(logs, "coordinator.log"))
+	if err != nil {
+		return nil, err
+	}
+	server, err := control.New(control.Config{Home: home, Listen: "127.0.0.1:0", Version: version, Log: slog.New(slog.NewTextHandler(logFile, nil))})
+	if err != nil {
+		return nil, err
+	}
+	serving, stopServing := context.WithCancel(ctx)
+	served := make(chan struct{})
+	g.Go(func() error {
+		defer close(served)
+		defer logFile.Close()
+		return server.Run(serving)
+	})
+	// The nodes go first, then the coordinator they talk to.
+	defer func() { stopServing(); <-served }()
+	nodes, err := startNodes(server.Addr(), home, logs, n)
+	if err != nil {
+		return nil, err
+	}
+	defer nodes.stop()
+
+	conn, err := cluster.Dial(server.Addr())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	client := pb.NewControlClient(conn)
+	run, err := submit(ctx, client, r, n)
+	if err != nil {
+		return nil, err
+	}
+	following, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	stopOnSignal := context.AfterFunc(cmd.Context(), func() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "\nstopping at the next step")
+		if _, err := client.Stop(ctx, &pb.StopRequest{Run: run}); err != nil {
+			stopFollowing()
+		}
+	})
+	defer stopOnSignal()
+	return follow(following, client, run, newProgress(cmd.ErrOrStderr()))
+}
+
+// localNodes are the node processes of a local cluster.
+type localNodes struct {
+	procs  []*exec.Cmd
+	leash  []io.Closer // the writing ends of their standard inputs: a node leaves when its end closes
+	exited []chan error
+}
+
+// startNodes starts n `node join` processes of the binary beside this one.
+func startNodes(addr, home, logs string, n int) (*localNodes, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	binary := filepath.Join(filepath.Dir(self), "node")
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("%w: --local needs the node binary beside %s: make build writes both", err, self)
+	}
+	l := &localNodes{}
+	for i := range n {
+		name := fmt.Sprintf("local-%d", i+1)
+		c := exec.Command(binary, "join", addr, "--name", name, "--listen", "127.0.0.1:0", "--home", home,
+			"--threads", fmt.Sprint(max(1, runtime.NumCPU()/n)), "--leash")
+		detach(c) // Ctrl-C on the terminal is for this process; it tells the nodes
+		if err := l.start(c, filepath.Join(logs, name+".log")); err != nil {
+			l.stop()
+			return nil, fmt.Errorf("start %s: %w", name, err)
+		}
+	}
+	return l, nil
+}
+
+func (l *localNodes) start(c *exec.Cmd, logPath string) error {
+	log, err := os.Create(logPath)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	c.Stdout, c.Stderr = log, log
+	leash, err := c.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	exited := make(chan error, 1) // the waiter never blocks
+	go func() { exited <- c.Wait() }()
+	l.procs, l.leash, l.exited = append(l.procs, c), append(l.leash, leash), append(l.exited, exited)
+	return nil
+}
+
+// stop ends the nodes and waits for them.
+func (l *localNodes) stop() {
+	for _, c := range l.leash {
+		c.Close()
+	}
+	const patience = 10 * time.Second
+	deadline := time.After(patience)
+	for i, p := range l.procs {
+		select {
+		case <-l.exited[i]:
+		case <-deadline:
+			_ = p.Process.Kill()
+			<-l.exited[i]
+		}
+	}
+}

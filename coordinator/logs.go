@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/torctrain/torc/internal/pb"
+)
+
+func newLogsCmd() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "logs RUN",
+		Short: "Print what coordinator and members said about a run",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conn, err := dialFlagged(cmd)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			stream, err := pb.NewControlClient(conn).Logs(cmd.Context(), &pb.LogsRequest{Run: args[0], Follow: follow})
+			if err != nil {
+				return err
+			}
+			for {
+				line, err := stream.Recv()
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), logText(line))
+			}
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run ends")
+	addClientFlags(cmd)
+	return cmd
+}
+
+func logText(l *pb.LogLine) string {
+	return fmt.Sprintf("%s %-5s %s: %s", time.Unix(0, l.UnixNano).Format("15:04:05.000"), l.Level, l.Node, l.Text)
+}

@@ -1,0 +1,48 @@
+// Command coordinator is torc's control plane and its command line: it serves a cluster, launches runs and reads their
+// results. One file per command; what they do lives in coordinator/control and the packages below it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/torctrain/torc/internal/config"
+)
+
+// version is set by the build: -ldflags "-X main.version=…".
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := newRootCmd().ExecuteContext(ctx)
+	if err != nil && err != context.Canceled {
+		fmt.Fprintln(os.Stderr, "coordinator:", config.Text(err))
+	}
+	os.Exit(config.ExitCode(err))
+}
+
+func newRootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "coordinator",
+		Short:         "Fine-tune language models on a pool of machines, bit for bit reproducibly",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.PersistentFlags().String("home", "", "directory of all state (default $TORC_HOME, else ~/.local/state/torc)")
+	root.PersistentFlags().String("config", "", "settings file (default coordinator.yaml below home, if there is one)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.Kind(config.ErrUsage, err) })
+	root.AddCommand(
+		newServeCmd(), newLaunchCmd(), newPlanCmd(),
+		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newLogsCmd(),
+		newExportCmd(), newEvalCmd(), newGenerateCmd(), newVerifyCmd(),
+		newDataCmd(), newModelCmd(), newVersionCmd(),
+	)
+	return root
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/methods"
+	"github.com/torctrain/torc/model"
+)
+
+func newPlanCmd() *cobra.Command {
+	var members int
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "plan SPEC",
+		Short: "Show what a spec would train, and what it takes in memory and on the network",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if members < 1 {
+				return config.Usagef("--members %d: must be at least 1", members)
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return config.Kind(config.ErrUsage, fmt.Errorf("read spec: %w", err))
+			}
+			s, err := spec.Parse(args[0], text, set)
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			p, err := makePlan(s, filepath.Dir(args[0]), members)
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd.OutOrStdout(), p)
+			}
+			return p.print(cmd.OutOrStdout(), s)
+		},
+	}
+	cmd.Flags().IntVar(&members, "members", 2, "number of members for the figures that depend on it")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "override a field of the spec: --set method.rank=8 (repeatable)")
+	addJSONFlag(cmd)
+	return cmd
+}
+
+// plan is what plan --json prints.
+type plan struct {
+	Trained      int              `json:"trained"` // K
+	Parameters   int              `json:"parameters"`
+	Weights      []planWeight     `json:"weights"`
+	Members      int              `json:"members"`
+	BytesPerStep int64            `json:"bytes_per_step"` // sent by each member, unpacked
+	MemoryBytes  map[string]int64 `json:"memory_bytes"`   // per member
+	Efficiency   []float64        `json:"efficiency"`     // [n−1]: share of n equally fast members' time that lanes fill
+}
+
+type planWeight struct {
+	Name    string `json:"name"`
+	Shape   [2]int `json:"shape"`
+	Trained int    `json:"trained"`
+}
+
+func makePlan(s *spec.Spec, dir string, members int) (*plan, error) {
+	base := s.Model
+	if !filepath.IsAbs(base) {
+		base = filepath.Join(dir, base)
+	}
+	c, err := model.ReadConfig(base)
+	if err != nil {
+		return nil, err
+	}
+	params := c.Params()
+	counts, err := methods.Trained(s.Method, params)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{Members: members}
+	for _, w := range params {
+		p.Parameters += w.Len()
+	}
+	for _, t := range counts {
+		p.Weights = append(p.Weights, planWeight{t.Name, [2]int{t.Rows, t.Cols}, t.Trained})
+		p.Trained += t.Trained
+	}
+	p.BytesPerStep = 2 * int64(p.Trained) * int64(members-1) / int64(members) * 4
+	p.MemoryBytes = spec.Memory(s, c, p.Trained)
+	for n := 1; n <= min(s.Batch.Lanes, 16); n++ {
+		slowest := (s.Batch.Lanes + n - 1) / n
+		p.Efficiency = append(p.Efficiency, float64(s.Batch.Lanes)/float64(n*slowest))
+	}
+	return p, nil
+}
+
+func (p *plan) print(w io.Writer, s *spec.Spec) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "WEIGHT\tSHAPE\tTRAINED\tSHARE")
+	for _, x := range p.Weights {
+		fmt.Fprintf(t, "%s\t%d×%d\t%d\t%.2f %%\n", x.Name, x.Shape[0], x.Shape[1], x.Trained, 100*float64(x.Trained)/float64(x.Shape[0]*x.Shape[1]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n%s trains %d of %d parameters (%.2f %%) in %d lanes of %d samples\n", s.Method.Name, p.Trained, p.Parameters,
+		100*float64(p.Trained)/float64(p.Parameters), s.Batch.Lanes, s.Batch.Micro)
+	fmt.Fprintf(w, "each of %d members sends %s per step before packing\n", p.Members, bytesText(p.BytesPerStep))
+	fmt.Fprintf(w, "each member needs %s of memory:", bytesText(p.MemoryBytes["total"]))
+	for _, kind := range []string{"weights", "activations", "scratch", "logits", "gradient", "state", "sum"} {
+		fmt.Fprintf(w, " %s %s", kind, bytesText(p.MemoryBytes[kind]))
+	}
+	fmt.Fprint(w, "\nlanes keep members busy:")
+	for n, e := range p.Efficiency {
+		fmt.Fprintf(w, " %d: %.0f %%", n+1, 100*e)
+	}
+	fmt.Fprintln(w)
+	return nil
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/torctrain/torc/internal/config"
+)
+
+func newVerifyCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify RUN",
+		Short: "Repeat an ended run with one member on this machine and compare the digests",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := config.Load(cmd.Flags(), "coordinator")
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			r, err := openResult(settings.Home, args[0])
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			want := r.state.Digest()
+			again := *r.spec
+			again.Name = args[0] + "-verify"
+			info, err := localRun(cmd, &again, 1)
+			if err != nil {
+				return err
+			}
+			same := bytes.Equal(info.Digest, want[:])
+			if wantsJSON(cmd) {
+				if err := printJSON(cmd.OutOrStdout(), map[string]any{
+					"run": args[0], "again": info.Run, "digest": fmt.Sprintf("%x", want), "digest_again": fmt.Sprintf("%x", info.Digest), "equal": same,
+				}); err != nil {
+					return err
+				}
+			} else if same {
+				fmt.Fprintf(cmd.OutOrStdout(), "digest %x equals that of the undisturbed one-member run\n", want)
+			}
+			if !same {
+				return fmt.Errorf("digest %x differs from the one-member run's %x: please report, with both runs", want, info.Digest)
+			}
+			return nil
+		},
+	}
+	addJSONFlag(cmd)
+	return cmd
+}
