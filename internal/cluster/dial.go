@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -64,7 +65,12 @@ func NewServer(opts ...grpc.ServerOption) *grpc.Server {
 // have ended and l is closed.
 func Serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.Serve(l) })
+	g.Go(func() error {
+		if err := s.Serve(l); !errors.Is(err, grpc.ErrServerStopped) { // which says that ctx was done before it began
+			return err
+		}
+		return nil
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		hard := time.AfterFunc(graceful, s.Stop)

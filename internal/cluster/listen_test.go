@@ -168,3 +168,21 @@ func TestServeReturnsAfterItsHandlers(t *testing.T) {
 		t.Error("call to a server that stopped returned no error")
 	}
 }
+
+func TestServeThatEndsBeforeItBeganClosesItsPort(t *testing.T) {
+	for range 20 { // whichever of the two is first
+		l, addr, err := Listen("127.0.0.1:0", "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := Serve(ctx, NewServer(), l); err != nil {
+			t.Error(err)
+		}
+		if l, _, err = Listen(addr, "", 0); err != nil {
+			t.Fatalf("port stays open: %v", err)
+		}
+		l.Close()
+	}
+}
