@@ -5,7 +5,6 @@ GO   ?= go
 LINT  = $(GO) tool -modfile=tools/lint/go.mod
 # Packages whose goroutines meet: tested a second time under the race detector, where a C compiler is at hand.
 RACE  = ./allreduce/... ./coordinator/control/... ./node/train/... ./internal/cluster/... ./sharding/...
-SOURCES = $(shell find . -name '*.go' -not -path './build/*' -not -path './tools/*')
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo base data test race check bench lint proto kernels
@@ -39,7 +38,7 @@ check: lint ## everything that needs no run: formatting, vet, staticcheck, archi
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
 
 lint: ## formatting, import rules, package docs, purity of pure files
-	@dirty=$$($(LINT) gofumpt -l $(SOURCES)); test -z "$$dirty" || { echo "run 'go tool -modfile=tools/lint/go.mod gofumpt -w' on:"; echo "$$dirty"; exit 1; }
+	@dirty=$$($(LINT) gofumpt -l .); test -z "$$dirty" || { echo "run 'go tool -modfile=tools/lint/go.mod gofumpt -w' on:"; echo "$$dirty"; exit 1; }
 	$(GO) test ./internal/lint
 
 bench: ## run every benchmark five times and write bench/results.json
