@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -185,6 +186,6 @@ func answersRight(m *model.Llama, tok *tokenizer.Tokenizer, x sharding.Example, 
 
 // isEnd says whether an id ends a generation.
 func isEnd(tok *tokenizer.Tokenizer) func(int32) bool {
-	eos, ok := tok.EOS()
-	return func(id int32) bool { return ok && id == eos }
+	stops := tok.Stops()
+	return func(id int32) bool { return slices.Contains(stops, id) }
 }

@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// process is a program under test whose standard error is read line by line.
+type process struct {
+	cmd   *exec.Cmd
+	lines chan string // closed at the end of its standard error; capacity for all a test prints
+}
+
+// start starts a program with its own $TORC_HOME and kills it at the end of the test, if it still runs.
+func start(t *testing.T, home, program string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(filepath.Join(bin, program), args...), lines: make(chan string, 1<<16)}
+	p.cmd.Env = append(os.Environ(), "TORC_HOME="+home)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go p.read(stderr)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	return p
+}
+
+func (p *process) read(r io.Reader) {
+	defer close(p.lines)
+	for s := bufio.NewScanner(r); s.Scan(); {
+		p.lines <- s.Text()
+	}
+}
+
+// await returns the submatches of the first line that matches, and all lines up to it.
+func (p *process) await(t *testing.T, pattern string) []string {
+	t.Helper()
+	re, all, timeout := regexp.MustCompile(pattern), "", time.After(deadline)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				t.Fatalf("%v ended without a line like %q:\n%s", p.cmd.Args, pattern, all)
+			}
+			all += line + "\n"
+			if m := re.FindStringSubmatch(line); m != nil {
+				return m
+			}
+		case <-timeout:
+			t.Fatalf("%v printed no line like %q in %v:\n%s", p.cmd.Args, pattern, deadline, all)
+		}
+	}
+}
+
+// exit waits for the end of the program and returns its code and the lines not read yet.
+func (p *process) exit(t *testing.T) (code int, rest string) {
+	t.Helper()
+	for line := range p.lines {
+		rest += line + "\n"
+	}
+	err := p.cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return exit.ExitCode(), rest
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0, rest
+}
+
+// A lost member ends the run within seconds, with an error that names it; never a hang.
+func TestLostMemberEndsTheRunByName(t *testing.T) {
+	home := t.TempDir()
+	dir := workplace(t, home)
+	serve := start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0")
+	addr := serve.await(t, `msg=serving addr=(\S+)`)[1]
+	nodes := map[string]*process{}
+	for _, name := range []string{"ada", "bob", "cleo"} {
+		nodes[name] = start(t, t.TempDir(), "node", "join", addr, "--name", name, "--threads", "1")
+		nodes[name].await(t, `msg=joined`)
+	}
+	launch := start(t, home, "coordinator", "launch", filepath.Join(dir, "spec.yaml"), "--coordinator", addr,
+		"--set", "steps=100000", "--set", "members.min=3")
+	launch.await(t, `^step \d+/100000 .* 3 members`)
+	killed := time.Now()
+	if err := nodes["bob"].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	code, rest := launch.exit(t)
+	if took := time.Since(killed); took > 5*time.Second {
+		t.Errorf("run ended %v after the loss, want at most 5s", took)
+	}
+	if code != 1 || !strings.Contains(rest, "bob") || !strings.Contains(rest, "failed") {
+		t.Errorf("launch exited with %d and said:\n%s", code, rest)
+	}
+
+	// The survivors are free again, and the next run works with them.
+	var next launched
+	coordinator(t, home, &next, "launch", filepath.Join(dir, "spec.yaml"), "--coordinator", addr, "--set", "members.min=2", "--set", "steps=3")
+	if next.Members != 2 || next.Steps != 3 {
+		t.Errorf("next run: %+v", next)
+	}
+}

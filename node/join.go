@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
+	"github.com/torctrain/torc/node/train"
+)
+
+func newJoinCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "join ADDR",
+		Short: "Join the cluster of the coordinator (or any member) at ADDR and work until told to stop",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := config.Load(cmd.Flags(), "node")
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			return join(cmd.Context(), args[0], settings)
+		},
+	}
+	f := cmd.Flags()
+	f.String("name", "", "name of this node, unique in the cluster (default: host name)")
+	f.String("listen", "", "address to serve peers on (default 0.0.0.0:0; 127.0.0.1:0 when ADDR is on this machine)")
+	f.String("advertise", "", "address under which peers reach this node (default: the listening one)")
+	f.Int("threads", 0, "compute threads (default: cores)")
+	f.StringToString("label", nil, "label of this node, e.g. --label zone=a (repeatable)")
+	f.Bool("leash", false, "leave when standard input closes")
+	f.MarkHidden("leash")
+	return cmd
+}
+
+// join runs the node until ctx ends, or its standard input does when it is on a leash.
+func join(ctx context.Context, addr string, s *config.Settings) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	id, err := identity(s.Name)
+	if err != nil {
+		return err
+	}
+	kernels, err := cpu.New(threads(s), cpu.Tier(s.CPU))
+	if err != nil {
+		return config.Kind(config.ErrUsage, err)
+	}
+	defer kernels.Close()
+	workers, closeWorkers, err := singles(kernels)
+	if err != nil {
+		return err
+	}
+	defer closeWorkers()
+	class := train.Class(kernels)
+	listener, self, err := cluster.Listen(listenOn(s, addr), s.Advertise, 0)
+	if err != nil {
+		return err
+	}
+	admitted, err := admit(ctx, addr, &pb.JoinRequest{
+		Node: &pb.NodeID{Name: id.Name, Boot: id.Boot}, Addr: self, Version: version, Labels: s.Labels,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	gossip, err := openGossip(ctx, id, self, admitted, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer gossip.Close()
+
+	links := allreduce.NewServer()
+	coordinator := newBearings(admitted.Coordinator)
+	member := train.NewMember(train.Config{
+		Node: id, Addr: self, Labels: s.Labels, Version: version, Home: s.Home, Class: class, Kernels: kernels, Workers: workers,
+		Threads: kernels.Threads(), Memory: uint64(s.Memory), Log: log, Links: links,
+		Dial: func(addr string) (*grpc.ClientConn, error) { return cluster.Dial(addr) },
+		DialRing: func(_ context.Context, addr string) (*grpc.ClientConn, error) {
+			return cluster.Dial(addr, allreduce.DialOptions()...)
+		},
+		Coordinator: coordinator.addr,
+	})
+	server := cluster.NewServer(allreduce.ServerOptions()...)
+	links.Register(server)
+	member.Register(server)
+	log.Info("joined", "node", id, "addr", self, "cluster", admitted.Cluster, "class", class, "threads", kernels.Threads())
+
+	if s.Leash {
+		go func() { // ends with the process at the latest
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return cluster.Serve(ctx, server, listener) })
+	g.Go(func() error { return gossip.Run(ctx) })
+	g.Go(func() error { return coordinator.watch(ctx, gossip.Events(), log) })
+	g.Go(func() error { return member.Run(ctx) })
+	err = g.Wait()
+	if left := gossip.Leave(leaveTimeout); left != nil {
+		log.Debug("left without a word", "err", left)
+	}
+	return err
+}
+
+const (
+	joinTimeout  = 15 * time.Second
+	leaveTimeout = time.Second
+)
+
+// identity is this incarnation of the node.
+func identity(name string) (view.NodeID, error) {
+	if name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return view.NodeID{}, fmt.Errorf("name this node: %w: give --name", err)
+		}
+		name = host
+	}
+	var boot [8]byte
+	_, _ = rand.Read(boot[:]) // never fails
+	return view.NodeID{Name: name, Boot: binary.LittleEndian.Uint64(boot[:])}, config.Kind(config.ErrUsage, cluster.CheckName(name))
+}
+
+func threads(s *config.Settings) int {
+	if s.Threads > 0 {
+		return s.Threads
+	}
+	return runtime.NumCPU()
+}
+
+// singles are kernels like k with one thread each, as many as k has threads.
+func singles(k *cpu.Kernels) (list []model.Kernels, closeAll func(), err error) {
+	var all []*cpu.Kernels
+	closeAll = func() {
+		for _, k := range all {
+			k.Close()
+		}
+	}
+	for range k.Threads() {
+		one, err := cpu.New(1, k.Tier())
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		all, list = append(all, one), append(list, one)
+	}
+	return list, closeAll, nil
+}
+
+// listenOn is the address to listen on: what the settings say, else every interface, unless the cluster is on this machine.
+func listenOn(s *config.Settings, addr string) string {
+	if s.Listen != "" || s.Advertise != "" {
+		return s.Listen
+	}
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+			return "127.0.0.1:0"
+		}
+	}
+	return "0.0.0.0:0"
+}
+
+// admit asks the coordinator, or a member that forwards, to let this node in.
+func admit(ctx context.Context, addr string, req *pb.JoinRequest) (*pb.JoinReply, error) {
+	conn, err := cluster.Dial(addr)
+	if err != nil {
+		return nil, config.Kind(config.ErrUsage, err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	wait := grpc.WaitForReady(true) // the coordinator may start at the same moment
+	reply, err := pb.NewControlClient(conn).Join(ctx, req, wait)
+	if status.Code(err) == codes.Unimplemented {
+		reply, err = pb.NewPeerClient(conn).Join(ctx, req, wait)
+	}
+	if err != nil && config.ExitCode(err) == config.ExitUnreachable {
+		return nil, config.Kind(config.ErrUnreachable, fmt.Errorf("nobody answers at %s: is the coordinator running, and is this its address? (%s)", addr, config.Text(err)))
+	}
+	return reply, err
+}
+
+func openGossip(ctx context.Context, id view.NodeID, self string, admitted *pb.JoinReply, log *slog.Logger) (*cluster.Gossip, error) {
+	host, _, err := net.SplitHostPort(self)
+	if err != nil {
+		return nil, err
+	}
+	g, err := cluster.OpenGossip(cluster.GossipConfig{
+		Cluster: admitted.Cluster, Self: cluster.Peer{Node: id, Role: cluster.Node, Addr: self},
+		Bind: net.JoinHostPort(host, "0"), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Join(ctx, admitted.GossipSeeds); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}

@@ -1,0 +1,238 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+	"github.com/torctrain/torc/model"
+)
+
+// Config is what a member needs of its node.
+type Config struct {
+	Node    view.NodeID
+	Addr    string // host:port under which others reach this node's gRPC server
+	Labels  map[string]string
+	Version string
+	Home    string // caches of files and tokens live below it
+	Class   string // arithmetic class
+	Kernels model.Kernels
+	Workers []model.Kernels // see Job.Workers
+	Threads int
+	Memory  uint64 // bytes a run may use; 0: no limit
+	Log     *slog.Logger
+
+	Links *allreduce.Server // where ring links of neighbours arrive
+	// DialRing connects to a neighbour for ring frames, Dial to the coordinator.
+	DialRing func(ctx context.Context, addr string) (*grpc.ClientConn, error)
+	Dial     func(addr string) (*grpc.ClientConn, error)
+	// Coordinator returns the present address of the coordinator; it may change while the member runs.
+	Coordinator func() string
+}
+
+// Member attends to the coordinator and works for one run at a time.
+type Member struct {
+	pb.UnimplementedPeerServer
+	cfg Config
+
+	mu   sync.Mutex // guards work and logs
+	work *work      // nil while free
+	logs []*pb.LogLine
+
+	works sync.WaitGroup // the goroutines of runs; Run waits for them
+
+	wake chan struct{} // capacity 1: something is worth a beat now
+}
+
+// NewMember returns a member that starts nothing before Run.
+func NewMember(cfg Config) *Member {
+	m := &Member{cfg: cfg, wake: make(chan struct{}, 1)}
+	m.cfg.Log = slog.New(&forward{Handler: cfg.Log.Handler(), to: m})
+	return m
+}
+
+// Register adds the services that coordinator and members call.
+func (m *Member) Register(s *grpc.Server) { pb.RegisterPeerServer(s, m) }
+
+// Run attends until ctx ends. A lost coordinator is looked for again and again; a run at work goes on meanwhile.
+func (m *Member) Run(ctx context.Context) error {
+	defer m.works.Wait()
+	const patience = 200 * time.Millisecond
+	for wait := patience; ; wait = min(2*wait, 10*patience) {
+		began := time.Now()
+		err := m.attend(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > 5*time.Second {
+			wait = patience
+		}
+		m.cfg.Log.Warn("lost coordinator, calling again", "coordinator", m.cfg.Coordinator(), "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// attend is one session with the coordinator.
+func (m *Member) attend(ctx context.Context) error {
+	conn, err := m.cfg.Dial(m.cfg.Coordinator())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	g, session := errgroup.WithContext(ctx)
+	stream, err := pb.NewControlClient(conn).Attend(session)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return m.beat(session, stream) })
+	g.Go(func() error {
+		for {
+			order, err := stream.Recv()
+			if err != nil {
+				return err
+			}
+			m.obey(ctx, order)
+		}
+	})
+	return g.Wait()
+}
+
+// BeatEvery is how often a member reports without cause. Detecting a lost member does not wait for it.
+const BeatEvery = 500 * time.Millisecond
+
+func (m *Member) beat(ctx context.Context, stream pb.Control_AttendClient) error {
+	tick := time.NewTicker(BeatEvery)
+	defer tick.Stop()
+	for {
+		if err := stream.Send(m.report()); err != nil {
+			return fmt.Errorf("report to coordinator: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		case <-m.wake:
+		}
+	}
+}
+
+// nudge asks for a beat now.
+func (m *Member) nudge() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// obey carries out an order of the coordinator. It does not block.
+func (m *Member) obey(ctx context.Context, o *pb.Order) {
+	switch o := o.Kind.(type) {
+	case *pb.Order_Assign:
+		m.take(ctx, o.Assign)
+	case *pb.Order_View:
+		if w := m.working(o.View.Run); w != nil {
+			w.enter(viewFromPB(o.View))
+		}
+	case *pb.Order_Stop:
+		if w := m.working(o.Stop.Run); w != nil {
+			w.stop()
+		}
+	case *pb.Order_Release:
+		if w := m.working(o.Release.Run); w != nil {
+			w.cancel(fmt.Errorf("released: %s", o.Release.Why))
+		}
+	}
+}
+
+// take begins to work for a run, unless it already does.
+func (m *Member) take(ctx context.Context, a *pb.Assignment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.work != nil {
+		if m.work.id != a.Run {
+			m.cfg.Log.Warn("refused a second run", "run", a.Run, "working", m.work.id)
+		}
+		return
+	}
+	w := newWork(ctx, m, a.Run)
+	m.work = w
+	m.works.Go(func() {
+		w.run(a)
+		m.mu.Lock()
+		m.work = nil
+		m.mu.Unlock()
+		m.nudge()
+	})
+}
+
+func (m *Member) working(run string) *work {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.work == nil || m.work.id != run {
+		return nil
+	}
+	return m.work
+}
+
+// report is the next beat. It takes what has been collected since the last one.
+func (m *Member) report() *pb.Beat {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := &pb.Beat{
+		Node: &pb.NodeID{Name: m.cfg.Node.Name, Boot: m.cfg.Node.Boot}, Addr: m.cfg.Addr,
+		Labels: m.cfg.Labels, Version: m.cfg.Version, Class: m.cfg.Class,
+		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.logs,
+	}
+	m.logs = nil
+	if m.work != nil {
+		m.work.report(b)
+	}
+	return b
+}
+
+// forward is a log handler that also sends what a person should see to the coordinator.
+type forward struct {
+	slog.Handler
+	to    *Member
+	attrs []slog.Attr
+}
+
+// maxLogs bounds the lines kept for the next beat; the node's own log has them all.
+const maxLogs = 256
+
+func (f *forward) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelInfo {
+		text := r.Message
+		for _, a := range f.attrs {
+			text += " " + a.String()
+		}
+		r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+		line := &pb.LogLine{UnixNano: r.Time.UnixNano(), Node: f.to.cfg.Node.Name, Level: r.Level.String(), Text: text}
+		f.to.mu.Lock()
+		if len(f.to.logs) < maxLogs {
+			f.to.logs = append(f.to.logs, line)
+		}
+		f.to.mu.Unlock()
+	}
+	return f.Handler.Handle(ctx, r)
+}
+
+func (f *forward) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &forward{f.Handler.WithAttrs(attrs), f.to, append(f.attrs[:len(f.attrs):len(f.attrs)], attrs...)}
+}
+
+func (f *forward) WithGroup(name string) slog.Handler {
+	return &forward{f.Handler.WithGroup(name), f.to, f.attrs}
+}

@@ -1,0 +1,125 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/torctrain/torc/internal/files"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/methods"
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/tokenizer"
+	"github.com/torctrain/torc/sharding"
+)
+
+// prepare makes an assignment concrete: its files by hash, the model, the method, the data. Nothing here holds a
+// collective; a member that takes long keeps nobody waiting in a ring.
+func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
+	r, err := spec.FromJSON(a.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("read the assigned spec: %w", err)
+	}
+	paths, err := m.gather(ctx, a.Files)
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Join(m.cfg.Home, "work", m.cfg.Node.Name, a.Run, "model")
+	if err := files.LayOut(base, paths.model); err != nil {
+		return nil, err
+	}
+	w, err := model.Load(base)
+	if err != nil {
+		return nil, err
+	}
+	method, err := methods.New(r.Method, w, r.Seed)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(base)
+	if err != nil {
+		return nil, err
+	}
+	job := &Job{
+		Spec: r, SpecHash: r.Hash(), Steps: uint64(r.Steps), Kernels: m.cfg.Kernels, Workers: m.cfg.Workers,
+		Weights: w, Method: method,
+	}
+	data := &dataOpener{spec: r, encoder: sharding.NewEncoder(tok, r.Data), cache: filepath.Join(m.cfg.Home, "cache", "tokens")}
+	if job.Train, err = data.training(paths.train); err != nil {
+		return nil, err
+	}
+	if len(paths.valid) > 0 {
+		if job.Valid, err = data.validation(paths.valid); err != nil {
+			return nil, err
+		}
+	}
+	return job, nil
+}
+
+// runFiles are the paths of a run's files on this node, by what they are for.
+type runFiles struct {
+	model        map[string]string // file name → path
+	train, valid []sharding.File   // in the order of the spec, by the names launch knew
+}
+
+// gather finds every file of an assignment on this node or fetches it from the coordinator.
+func (m *Member) gather(ctx context.Context, list []*pb.File) (*runFiles, error) {
+	store := files.Under(m.cfg.Home)
+	got := &runFiles{model: map[string]string{}}
+	for _, f := range list {
+		path, found, err := store.Find(f.Sha256, f.Size, f.Path)
+		if err == nil && !found {
+			path, err = m.fetch(ctx, store, f)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get %s (%s): %w", f.Role, f.Path, err)
+		}
+		switch kind, name, _ := strings.Cut(f.Role, "/"); kind {
+		case "model":
+			got.model[name] = path
+		case "train":
+			got.train = append(got.train, sharding.File{Path: path, Name: f.Path})
+		case "validation":
+			got.valid = append(got.valid, sharding.File{Path: path, Name: f.Path})
+		}
+	}
+	return got, nil
+}
+
+// fetch reads a file from the coordinator into the store.
+func (m *Member) fetch(ctx context.Context, store files.Store, f *pb.File) (string, error) {
+	conn, err := m.cfg.Dial(m.cfg.Coordinator())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	stream, err := pb.NewControlClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
+	if err != nil {
+		return "", err
+	}
+	return store.Add(f.Sha256, f.Size, &chunkReader{recv: stream.Recv})
+}
+
+// chunkReader reads the data of a stream of chunks.
+type chunkReader struct {
+	recv func() (*pb.Chunk, error)
+	data []byte
+}
+
+func (r *chunkReader) Read(p []byte) (int, error) {
+	for len(r.data) == 0 {
+		c, err := r.recv()
+		if err != nil {
+			return 0, err // io.EOF at the end of the stream
+		}
+		r.data = c.Data
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}
+
+var _ io.Reader = (*chunkReader)(nil)

@@ -1,0 +1,137 @@
+package train
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/internal/view"
+	"github.com/torctrain/torc/methods"
+)
+
+// refreshTry marks the position of a refresh's gather, which precedes the first try of its step.
+const refreshTry = 1 << 31
+
+// refresh recomputes the index sets before step: every weight by its owner, gathered by all. Who owns what cannot show in
+// the result, since Select is pure.
+func (t *Trainer) refresh(ctx context.Context, step uint64) error {
+	start := time.Now()
+	selected := t.refresher.Selected()
+	owner := owners(selected, len(t.view.Members))
+	var mine []int
+	for i := range selected {
+		if owner[i] == t.rank {
+			mine = append(mine, i)
+		}
+	}
+	picked, err := t.selectSets(ctx, selected, mine)
+	if err != nil {
+		return err
+	}
+	var own []byte
+	for _, set := range picked {
+		own = methods.EncodeSet(own, set)
+	}
+	at := view.Position{View: t.viewHash, Step: step, Try: refreshTry}
+	parts, err := t.ring.Gather(ctx, at, t.fence(), own)
+	if err != nil {
+		return err
+	}
+	sets, err := t.unpackSets(parts, selected, owner)
+	if err != nil {
+		return err
+	}
+	churn := churn(t.refresher.Sets(), sets)
+	if err := t.refresher.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
+		return err
+	}
+	t.sets = hashSets(sets)
+	t.observer.Refreshed(RefreshReport{Step: step, Seconds: time.Since(start).Seconds(), Churn: churn})
+	return nil
+}
+
+// selectSets computes the sets of selected[i] for each i of mine, one weight per worker at a time.
+func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, mine []int) ([][]uint32, error) {
+	sets := make([][]uint32, len(mine))
+	g, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for _, k := range t.job.Workers {
+		g.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < len(mine); i = int(next.Add(1)) - 1 {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				id := selected[mine[i]].Weight
+				set, err := t.refresher.Select(k, id, t.job.Weights.Params[id].Matrix)
+				if err != nil {
+					return err
+				}
+				sets[i] = set
+			}
+			return nil
+		})
+	}
+	return sets, g.Wait()
+}
+
+// unpackSets reads what each rank gathered: the sets of its weights in the order of Selected.
+func (t *Trainer) unpackSets(parts [][]byte, selected []methods.Selected, owner []int) ([][]uint32, error) {
+	sets := make([][]uint32, len(selected))
+	for i, s := range selected {
+		limit := uint64(t.job.Weights.Params[s.Weight].Len())
+		set, rest, err := methods.DecodeSet(parts[owner[i]], s.Count, limit)
+		if err != nil {
+			return nil, fmt.Errorf("read set of %s from rank %d: %w", t.job.Weights.Params[s.Weight].Name, owner[i], err)
+		}
+		sets[i], parts[owner[i]] = set, rest
+	}
+	return sets, nil
+}
+
+// churn is the share of indices in next that are not in was; both are sorted.
+func churn(was, next [][]uint32) float64 {
+	fresh, total := 0, 0
+	for i, set := range next {
+		total += len(set)
+		if was == nil {
+			fresh += len(set)
+			continue
+		}
+		old := was[i]
+		for _, at := range set {
+			for len(old) > 0 && old[0] < at {
+				old = old[1:]
+			}
+			if len(old) == 0 || old[0] != at {
+				fresh++
+			}
+		}
+	}
+	return float64(fresh) / float64(max(1, total))
+}
+
+// owners spreads the weights over n members by cost: the costliest first, each to the least burdened member.
+func owners(selected []methods.Selected, n int) []int {
+	order := make([]int, len(selected))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(selected[b].Cost, selected[a].Cost) })
+	owner, load := make([]int, len(selected)), make([]float64, n)
+	for _, i := range order {
+		least := 0
+		for r := range load {
+			if load[r] < load[least] {
+				least = r
+			}
+		}
+		owner[i] = least
+		load[least] += selected[i].Cost
+	}
+	return owner
+}
