@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,11 +21,31 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := newRootCmd().ExecuteContext(ctx)
-	if err != nil && err != context.Canceled {
+	err := execute(ctx, newRootCmd())
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "coordinator:", config.Text(err))
 	}
 	os.Exit(config.ExitCode(err))
+}
+
+// execute runs the command that the arguments name. What goes wrong before the command itself runs is bad usage.
+func execute(ctx context.Context, root *cobra.Command) error {
+	began := false
+	var watch func(*cobra.Command)
+	watch = func(c *cobra.Command) {
+		if run := c.RunE; run != nil {
+			c.RunE = func(c *cobra.Command, args []string) error { began = true; return run(c, args) }
+		}
+		for _, sub := range c.Commands() {
+			watch(sub)
+		}
+	}
+	watch(root)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !began {
+		return config.Usagef("%w: %q shows what there is", err, root.Name()+" help")
+	}
+	return err
 }
 
 func newRootCmd() *cobra.Command {
@@ -37,7 +58,6 @@ func newRootCmd() *cobra.Command {
 	}
 	root.PersistentFlags().String("home", "", "directory of all state (default $TORC_HOME, else ~/.local/state/torc)")
 	root.PersistentFlags().String("config", "", "settings file (default coordinator.yaml below home, if there is one)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.Kind(config.ErrUsage, err) })
 	root.AddCommand(
 		newServeCmd(), newLaunchCmd(), newPlanCmd(),
 		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newLogsCmd(),

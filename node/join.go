@@ -30,6 +30,7 @@ import (
 )
 
 func newJoinCmd() *cobra.Command {
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "join ADDR",
 		Short: "Join the cluster of the coordinator (or any member) at ADDR and work until told to stop",
@@ -39,7 +40,7 @@ func newJoinCmd() *cobra.Command {
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
-			return join(cmd.Context(), args[0], settings)
+			return join(cmd.Context(), args[0], wait, settings)
 		},
 	}
 	f := cmd.Flags()
@@ -48,13 +49,14 @@ func newJoinCmd() *cobra.Command {
 	f.String("advertise", "", "address under which peers reach this node (default: the listening one)")
 	f.Int("threads", 0, "compute threads (default: cores)")
 	f.StringToString("label", nil, "label of this node, e.g. --label zone=a (repeatable)")
+	f.DurationVar(&wait, "wait", 15*time.Second, "how long to wait for an answer from ADDR")
 	f.Bool("leash", false, "leave when standard input closes")
 	f.MarkHidden("leash")
 	return cmd
 }
 
 // join runs the node until ctx ends, or its standard input does when it is on a leash.
-func join(ctx context.Context, addr string, s *config.Settings) error {
+func join(ctx context.Context, addr string, wait time.Duration, s *config.Settings) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -77,7 +79,7 @@ func join(ctx context.Context, addr string, s *config.Settings) error {
 	if err != nil {
 		return err
 	}
-	admitted, err := admit(ctx, addr, &pb.JoinRequest{
+	admitted, err := admit(ctx, addr, wait, &pb.JoinRequest{
 		Node: &pb.NodeID{Name: id.Name, Boot: id.Boot}, Addr: self, Version: version, Labels: s.Labels,
 	})
 	if err != nil {
@@ -123,10 +125,8 @@ func join(ctx context.Context, addr string, s *config.Settings) error {
 	return err
 }
 
-const (
-	joinTimeout  = 15 * time.Second
-	leaveTimeout = time.Second
-)
+// leaveTimeout bounds the farewell to the gossip.
+const leaveTimeout = time.Second
 
 // identity is this incarnation of the node.
 func identity(name string) (view.NodeID, error) {
@@ -182,18 +182,18 @@ func listenOn(s *config.Settings, addr string) string {
 }
 
 // admit asks the coordinator, or a member that forwards, to let this node in.
-func admit(ctx context.Context, addr string, req *pb.JoinRequest) (*pb.JoinReply, error) {
+func admit(ctx context.Context, addr string, wait time.Duration, req *pb.JoinRequest) (*pb.JoinReply, error) {
 	conn, err := cluster.Dial(addr)
 	if err != nil {
 		return nil, config.Kind(config.ErrUsage, err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	wait := grpc.WaitForReady(true) // the coordinator may start at the same moment
-	reply, err := pb.NewControlClient(conn).Join(ctx, req, wait)
+	patiently := grpc.WaitForReady(true) // the coordinator may start at the same moment
+	reply, err := pb.NewControlClient(conn).Join(ctx, req, patiently)
 	if status.Code(err) == codes.Unimplemented {
-		reply, err = pb.NewPeerClient(conn).Join(ctx, req, wait)
+		reply, err = pb.NewPeerClient(conn).Join(ctx, req, patiently)
 	}
 	if err != nil && config.ExitCode(err) == config.ExitUnreachable {
 		return nil, config.Kind(config.ErrUnreachable, fmt.Errorf("nobody answers at %s: is the coordinator running, and is this its address? (%s)", addr, config.Text(err)))

@@ -187,13 +187,18 @@ func keep(now time.Time, cur *view.View, reports []report, p policy) decision {
 // blame says which member ended the view, the one with the strongest evidence against it, or nothing.
 func blame(now time.Time, members []report, p policy) string {
 	for _, m := range members {
-		if m.Phase == pb.Phase_PHASE_FAILED && m.Lost == "" {
-			return fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem)
-		}
-	}
-	for _, m := range members {
 		if why := against(now, m, members, p); why != "" {
 			return fmt.Sprintf("lost member %s: %s", m.Node.Name, why)
+		}
+	}
+	// A member that failed may only have been the first to notice that another is gone: that one is named, if it is.
+	for _, m := range members {
+		wait := hearing
+		if slices.ContainsFunc(members, func(r report) bool { return suspect(r, members) }) {
+			wait = p.Grace
+		}
+		if m.Phase == pb.Phase_PHASE_FAILED && m.Lost == "" && now.Sub(m.Since) >= wait {
+			return fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem)
 		}
 	}
 	// Both ends of the broken link live: the first to report it names the other.
@@ -209,11 +214,28 @@ func blame(now time.Time, members []report, p policy) string {
 	return ""
 }
 
+// hearing is how long a failure waits for news of somebody else that explains it.
+const hearing = 200 * time.Millisecond
+
+// suspect says whether m may be lost, though nothing proves it yet.
+func suspect(m report, members []report) bool {
+	return m.Phase != pb.Phase_PHASE_FAILED && (m.Gone || m.Dead || accuser(m, members) != nil)
+}
+
+// accuser is the member that lost its link to m, or nil.
+func accuser(m report, members []report) *report {
+	i := slices.IndexFunc(members, func(r report) bool { return r.Lost == m.Node.Name })
+	if i < 0 {
+		return nil
+	}
+	return &members[i]
+}
+
 // against says what proves that m is lost, or nothing.
 func against(now time.Time, m report, members []report, p policy) string {
 	quiet := now.Sub(m.Alive)
 	silent := fmt.Sprintf("silent for %.1f s", quiet.Seconds())
-	accuser := slices.IndexFunc(members, func(r report) bool { return r.Lost == m.Node.Name })
+	by := accuser(m, members)
 	switch {
 	case m.Phase == pb.Phase_PHASE_LEAVING:
 		return "it left"
@@ -221,8 +243,8 @@ func against(now time.Time, m report, members []report, p policy) string {
 		return "its session broke, " + silent
 	case m.Dead && quiet >= p.Grace:
 		return "gossip finds it dead, " + silent
-	case accuser >= 0 && quiet >= p.Grace:
-		return fmt.Sprintf("%s lost its link to it, %s", members[accuser].Node.Name, silent)
+	case by != nil && quiet >= p.Grace:
+		return fmt.Sprintf("%s lost its link to it, %s", by.Node.Name, silent)
 	case quiet >= p.Silence:
 		return silent
 	}
