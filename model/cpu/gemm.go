@@ -126,9 +126,20 @@ func (k *Kernels) gemmTask(worker, i int) {
 	if i0 >= i1 || j0 >= j1 {
 		return
 	}
-	w := &s.buffers[worker]
+	width := j1 - j0
+	if s.bT && i1-i0 <= rowsMax { // nothing is packed twice: read rows of b to their end, use a panel while it is near
+		width = o.cols
+	}
+	for j := j0; j < j1; j += width {
+		k.multiplyPart(&s.buffers[worker], i0, i1, j, min(j+width, j1))
+	}
+}
+
+// multiplyPart computes rows [i0, i1), columns [j0, j1) of c.
+func (k *Kernels) multiplyPart(w *gemmBuffers, i0, i1, j0, j1 int) {
+	s := &k.gemm
 	inner := even(s.K, innerMax, 8)
-	rows := even(i1-i0, rowsMax, o.rows)
+	rows := even(i1-i0, rowsMax, k.ops.rows)
 	for p0 := 0; p0 < s.K || p0 == 0; p0 += inner {
 		n := min(inner, s.K-p0)
 		k.packB(w.b, p0, n, j0, j1)

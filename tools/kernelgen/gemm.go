@@ -95,6 +95,7 @@ func (t *tile) row(r, off int) Mem {
 // emit writes the code for a number of rows and steps a and c behind them.
 func (t *tile) emit(rows int) {
 	k := t.Kernel
+	full, _ := tileShape(k.Wide)
 	t.aLow, t.b, t.count, t.where = k.Int(), k.Arg("b"), k.Arg("k"), k.Int()
 	defer func() { k.Free(t.aLow, t.b, t.count, t.where) }()
 	k.I("MOVQ", t.a, t.aLow)
@@ -125,6 +126,15 @@ func (t *tile) emit(rows int) {
 		}
 	}
 	k.Mark(ready)
+	if rows == full { // outputs of the next tile
+		k.I("LEAQ", t.c.Plus(t.ldc, 4, 0), t.where)
+		for r := 4; r < 2*rows; r++ {
+			if r >= rows {
+				k.I("PREFETCHT0", t.where.At(0))
+			}
+			k.I("ADDQ", t.ldc, t.where)
+		}
+	}
 
 	b := k.Vecs(t.vecs)
 	s := []S{k.Splat(), k.Splat()}
@@ -226,7 +236,8 @@ func (k *Kernel) widenFrom(d dtype, v V, m Mem) {
 	}
 }
 
-// packT transposes eight rows, eight columns at a time, in registers.
+// packT transposes eight rows, eight columns at a time, in registers. Row i lies in the low and row i+4 in the high half
+// of a register from the start, so that nothing has to cross halves.
 func packT(f *File, d dtype) {
 	const loop = `
 for p := range k { // a multiple of 8
@@ -236,61 +247,104 @@ for p := range k { // a multiple of 8
 }`
 	params := "dst []float32, ldd int, src []" + d.elem + ", lds int, k int"
 	f.Kernel("packT"+d.name, params, "", loop, func(k *Kernel) {
-		dst, ldd, src, lds, n := k.Arg("dst"), k.Arg("ldd"), k.Arg("src"), k.Arg("lds"), k.Arg("k")
-		lds3, low, ldd3, to := k.Int(), k.Int(), k.Int(), k.Int()
-		k.I("SHLQ", 2, ldd)
-		k.I("SHLQ", d.size/2, lds)
-		k.I("LEAQ", lds.Plus(lds, 2, 0), lds3)
-		k.I("LEAQ", ldd.Plus(ldd, 2, 0), ldd3)
-		k.I("LEAQ", src.Plus(lds, 4, 0), low)
-		y := func(i int) string { return fmt.Sprintf("Y%d", i) }
-		at := func(i int, lo, hi, stride, stride3 Reg) Mem {
-			p := lo
-			if i >= 4 {
-				p, i = hi, i-4
-			}
-			switch i {
-			case 0:
-				return p.At(0)
-			case 3:
-				return p.Plus(stride3, 1, 0)
-			}
-			return p.Plus(stride, i, 0)
+		p := &transposer{Kernel: k, dst: k.Arg("dst"), ldd: k.Arg("ldd"), src: k.Arg("src"), lds: k.Arg("lds")}
+		n := k.Arg("k")
+		p.low, p.lds3, p.ldd3, p.next = k.Int(), k.Int(), k.Int(), k.Int()
+		k.I("SHLQ", 2, p.ldd)
+		k.I("SHLQ", d.size/2, p.lds)
+		k.I("LEAQ", p.lds.Plus(p.lds, 2, 0), p.lds3)
+		k.I("LEAQ", p.ldd.Plus(p.ldd, 2, 0), p.ldd3)
+		k.I("LEAQ", p.src.Plus(p.lds, 4, 0), p.low)
+		if d.name == "BF16" {
+			k.I("VPXOR", y(15), y(15), y(15))
 		}
 		k.Loop(n, 8, func() {
-			for i := range 8 {
-				m := at(i, src, low, lds, lds3)
-				switch d.name {
-				case "F32":
-					k.I("VMOVUPS", m, y(i))
-				case "BF16":
-					k.I("VPMOVZXWD", m, y(i))
-					k.I("VPSLLD", 16, y(i), y(i))
-				case "F16":
-					k.I("VCVTPH2PS", m, y(i))
-				}
+			k.I("LEAQ", p.dst.Plus(p.ldd, 4, 0), p.next)
+			if d.size == 4 {
+				p.words32(0)
+				p.words32(4)
+			} else {
+				p.words16(d)
 			}
-			k.I("ADDQ", 8*d.size, src)
-			k.I("ADDQ", 8*d.size, low)
-			for i := 0; i < 8; i += 2 { // pairs of rows: elements 0,1 and 4,5; then 2,3 and 6,7
-				k.I("VUNPCKLPS", y(i+1), y(i), y(8+i))
-				k.I("VUNPCKHPS", y(i+1), y(i), y(9+i))
-			}
-			for i := 0; i < 8; i += 4 { // four rows: columns 0|4, 1|5, 2|6, 3|7
-				k.I("VUNPCKLPD", y(10+i), y(8+i), y(i))
-				k.I("VUNPCKHPD", y(10+i), y(8+i), y(i+1))
-				k.I("VUNPCKLPD", y(11+i), y(9+i), y(i+2))
-				k.I("VUNPCKHPD", y(11+i), y(9+i), y(i+3))
-			}
-			for i := range 4 {
-				k.I("VPERM2F128", 0x20, y(4+i), y(i), y(8+i))
-				k.I("VPERM2F128", 0x31, y(4+i), y(i), y(12+i))
-			}
-			k.I("LEAQ", dst.Plus(ldd, 4, 0), to)
-			for i := range 8 {
-				k.I("VMOVUPS", y(8+i), at(i, dst, to, ldd, ldd3))
-			}
-			k.I("LEAQ", to.Plus(ldd, 4, 0), dst)
+			k.I("ADDQ", 8*d.size, p.src)
+			k.I("ADDQ", 8*d.size, p.low)
+			k.I("LEAQ", p.next.Plus(p.ldd, 4, 0), p.dst)
 		})
 	})
+}
+
+func x(i int) string { return fmt.Sprintf("X%d", i) }
+func y(i int) string { return fmt.Sprintf("Y%d", i) }
+
+// transposer walks over eight rows of src: rows 0–3 from src, 4–7 from low; and eight of dst: from dst and from next.
+type transposer struct {
+	*Kernel
+	dst, next, ldd, ldd3, src, low, lds, lds3 Reg // strides in bytes
+}
+
+// rowOf is the address off bytes into row i < 4 of the rows that begin at p.
+func rowOf(p Reg, i int, stride, stride3 Reg, off int) Mem {
+	switch i {
+	case 0:
+		return p.At(off)
+	case 3:
+		return p.Plus(stride3, 1, off)
+	}
+	return p.Plus(stride, i, off)
+}
+
+// out is row p < 8 of dst.
+func (t *transposer) out(p int) Mem {
+	if p < 4 {
+		return rowOf(t.dst, p, t.ldd, t.ldd3, 0)
+	}
+	return rowOf(t.next, p-4, t.ldd, t.ldd3, 0)
+}
+
+// words32 transposes four columns of float32.
+func (t *transposer) words32(from int) {
+	for i := range 4 {
+		t.I("VMOVUPS", rowOf(t.src, i, t.lds, t.lds3, 4*from), x(i))
+		t.I("VINSERTF128", 1, rowOf(t.low, i, t.lds, t.lds3, 4*from), y(i), y(i))
+	}
+	for i := 0; i < 4; i += 2 { // pairs of rows, then columns of four
+		t.I("VUNPCKLPS", y(i+1), y(i), y(4+i))
+		t.I("VUNPCKHPS", y(i+1), y(i), y(5+i))
+	}
+	for i := range 2 {
+		t.I("VUNPCKLPD", y(6+i), y(4+i), y(8+2*i))
+		t.I("VUNPCKHPD", y(6+i), y(4+i), y(9+2*i))
+	}
+	for i := range 4 {
+		t.I("VMOVUPS", y(8+i), t.out(from+i))
+	}
+}
+
+// words16 transposes eight columns of 16-bit floats, then widens.
+func (t *transposer) words16(d dtype) {
+	for i := range 4 {
+		t.I("VMOVDQU", rowOf(t.src, i, t.lds, t.lds3, 0), x(i))
+		t.I("VINSERTI128", 1, rowOf(t.low, i, t.lds, t.lds3, 0), y(i), y(i))
+	}
+	for i := 0; i < 4; i += 2 { // pairs of rows, then two columns of four in each register
+		t.I("VPUNPCKLWD", y(i+1), y(i), y(4+i))
+		t.I("VPUNPCKHWD", y(i+1), y(i), y(5+i))
+	}
+	for i := range 2 {
+		t.I("VPUNPCKLDQ", y(6+i), y(4+i), y(8+2*i))
+		t.I("VPUNPCKHDQ", y(6+i), y(4+i), y(9+2*i))
+	}
+	for i := range 4 {
+		if d.name == "BF16" { // a bfloat16 is the high half of a float32
+			t.I("VPUNPCKLWD", y(8+i), y(15), y(2*i))
+			t.I("VPUNPCKHWD", y(8+i), y(15), y(2*i+1))
+		} else {
+			t.I("VPERMQ", 0xd8, y(8+i), y(8+i))
+			t.I("VEXTRACTI128", 1, y(8+i), x(12+i))
+			t.I("VCVTPH2PS", x(8+i), y(2*i))
+			t.I("VCVTPH2PS", x(12+i), y(2*i+1))
+		}
+		t.I("VMOVUPS", y(2*i), t.out(2*i))
+		t.I("VMOVUPS", y(2*i+1), t.out(2*i+1))
+	}
 }
