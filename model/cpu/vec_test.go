@@ -115,19 +115,24 @@ func vectors(seed uint64, n, every int) [][]float32 {
 }
 
 func TestAssemblyHasTheBitsOfItsTwin(t *testing.T) {
-	twin := portableVec()
 	for _, tier := range Tiers() {
-		o := opsOf(tier).vecOps
-		for name, call := range vecCalls {
-			for i := range 40 {
-				n, every := []int{64, 128, 192, 640}[i%4], []int{1 << 30, 100, 3, 20}[i/4%4]
-				want, got := call(&twin, vectors(uint64(i), n, every)), call(&o, vectors(uint64(i), n, every))
-				for j := range want {
-					for at, w := range want[j] {
-						if g := got[j][at]; math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
-							t.Fatalf("%s of %s, n=%d, try %d: result %d is %v (%#x) at %d, want %v (%#x)", name, tier, n, i, j,
-								g, math.Float32bits(g), at, w, math.Float32bits(w))
-						}
+		o := opsOf(tier)
+		sameAsTwin(t, string(tier), &o.vecOps)
+	}
+}
+
+func sameAsTwin(t *testing.T, name string, o *vecOps) {
+	t.Helper()
+	twin := portableVec()
+	for loop, call := range vecCalls {
+		for i := range 40 {
+			n, every := []int{64, 128, 192, 640}[i%4], []int{1 << 30, 100, 3, 20}[i/4%4]
+			want, got := call(&twin, vectors(uint64(i), n, every)), call(o, vectors(uint64(i), n, every))
+			for j := range want {
+				for at, w := range want[j] {
+					if g := got[j][at]; math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
+						t.Fatalf("%s of %s, n=%d, try %d: result %d is %v (%#x) at %d, want %v (%#x)", loop, name, n, i, j,
+							g, math.Float32bits(g), at, w, math.Float32bits(w))
 					}
 				}
 			}
