@@ -25,7 +25,6 @@ func newServeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log.Info("serving", "addr", server.Addr(), "home", settings.Home)
 			return server.Run(cmd.Context())
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -73,10 +74,15 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
-// Text is err for a person: an error that crossed the wire without its transport's wording.
+// Text is err for a person: where it holds an error that crossed the wire, that one without its transport's wording.
 func Text(err error) string {
-	if s, ok := status.FromError(err); ok && s.Code() != codes.Unknown && s.Code() != codes.OK {
-		return s.Message()
+	text := err.Error()
+	var crossed interface {
+		error
+		GRPCStatus() *status.Status
 	}
-	return err.Error()
+	if errors.As(err, &crossed) {
+		text = strings.ReplaceAll(text, crossed.Error(), crossed.GRPCStatus().Message())
+	}
+	return text
 }

@@ -87,7 +87,7 @@ func TestLostMemberEndsTheRunByName(t *testing.T) {
 	home := t.TempDir()
 	dir := workplace(t, home)
 	serve := start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0")
-	addr := serve.await(t, `msg=serving addr=(\S+)`)[1]
+	addr := serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
 	nodes := map[string]*process{}
 	for _, name := range []string{"ada", "bob", "cleo"} {
 		nodes[name] = start(t, t.TempDir(), "node", "join", addr, "--name", name, "--threads", "1")
