@@ -22,6 +22,9 @@ type session struct {
 	over   chan struct{}  // closed when another session took its place or it cannot keep up
 }
 
+// maxLabels bounds what is kept of a node.
+const maxLabels = 16
+
 // maxOrders is how many orders a session may be behind: more than a node gets in several runs.
 const maxOrders = 64
 
@@ -67,6 +70,9 @@ func (s *Server) Attend(stream grpc.BidiStreamingServer[pb.Beat, pb.Order]) erro
 	}
 	if err := reachable(stream.Context(), b.Addr); err != nil {
 		return err
+	}
+	if len(b.Labels) > maxLabels {
+		return status.Errorf(codes.InvalidArgument, "node has %d labels: use at most %d", len(b.Labels), maxLabels)
 	}
 	id, here, err := s.open(b)
 	if err != nil {

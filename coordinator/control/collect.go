@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,9 @@ func (s *Server) collect(ctx context.Context) error {
 		case w := <-s.work:
 			g.Go(func() error {
 				err := s.keep(ctx, w)
+				if errors.Is(err, syscall.ENOSPC) {
+					err = fmt.Errorf("%w: make room below %s and launch again", err, s.cfg.Home)
+				}
 				if ctx.Err() == nil {
 					s.do(func(c *core, now time.Time) { c.collected(now, w.run, err) })
 				}

@@ -47,6 +47,9 @@ func (c *core) admit(now time.Time, id view.NodeID) error {
 	if err := cluster.CheckName(id.Name); err != nil {
 		return refusal{err.Error()}
 	}
+	if id.Name == self {
+		return refusal{fmt.Sprintf("node name %q is the coordinator's own: choose another --name", self)}
+	}
 	for other, n := range c.nodes {
 		if other.Name == id.Name && other.Boot != id.Boot && n.session != 0 && now.Sub(n.alive) < c.timing.Silence {
 			return refusal{fmt.Sprintf("a node named %s attends already, from %s: choose another --name, or wait a moment if it is this one's former self", id.Name, n.addr)}

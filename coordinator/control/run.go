@@ -311,6 +311,7 @@ func (c *core) finish(now time.Time, r *run, why string) {
 			return
 		}
 		r.digest, r.stopped = m.digest, r.stopped || m.stopped
+		r.progress.step = max(r.progress.step, m.step) // reports may have been lost with a session
 		holders = append(holders, view.Member{Node: s.Node, Addr: m.addr})
 	}
 	r.state, r.why = pb.RunState_RUN_FINISHING, "fetching State"

@@ -12,7 +12,7 @@ import (
 
 func TestLogIsBoundedAndKeepsTheNewest(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	const lines = 1500
+	const lines = 700
 	for i := range lines {
 		text := fmt.Sprintf("%d %s", i, strings.Repeat("x\n\"", 2*maxLineBytes/3*(i%2)))
 		if err := appendLog(dir, &pb.LogLine{UnixNano: int64(i), Node: "a", Level: "INFO", Text: text}); err != nil {

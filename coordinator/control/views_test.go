@@ -1,7 +1,6 @@
 package control
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -141,7 +140,7 @@ func TestViewAtWorkByTable(t *testing.T) {
 func TestDecideIsPureAndNeverHangsOnALostMember(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	names := []string{"a", "b", "c", "d", "e"}
-	for range 20000 {
+	for range 2000 {
 		n := 1 + r.IntN(len(names))
 		reports := ready(names[:n]...)
 		v := seat(&view.View{Run: "r"}, reports, policy{Lanes: 8, Timing: DefaultTiming()}).Next
@@ -155,11 +154,10 @@ func TestDecideIsPureAndNeverHangsOnALostMember(t *testing.T) {
 		if other := r.IntN(n); other != victim && r.IntN(2) == 0 {
 			reports[other].Phase, reports[other].Lost, reports[other].LostAt = pb.Phase_PHASE_FAILED, names[r.IntN(n)], at(95+5*r.Float64())
 		}
-		before := fmt.Sprint(reports, v)
 		p := policy{Lanes: 8, Min: 1, Timing: DefaultTiming()}
 		d := decide(at(100), v, reports, p)
 		if !d.Fail || !strings.Contains(d.Why, "lost member "+names[victim]) {
-			t.Fatalf("%s is lost, but %+v of %s", names[victim], d, before)
+			t.Fatalf("%s is lost, but %+v of %+v", names[victim], d, reports)
 		}
 		r.Shuffle(n, func(i, j int) { reports[i], reports[j] = reports[j], reports[i] })
 		if again := decide(at(100), v, reports, p); !reflect.DeepEqual(again, d) {
