@@ -40,11 +40,11 @@ func (c Config) Validate() error {
 	t := c.Timing
 	switch {
 	case c.Home == "":
-		return errors.New("Home is empty: name a directory")
+		return errors.New("home is empty: name a directory")
 	case t.Settle < 0 || t.Patience < 0:
-		return fmt.Errorf("Timing.Settle is %v and Patience is %v: use at least 0", t.Settle, t.Patience)
+		return fmt.Errorf("timing.settle is %v and patience is %v: use at least 0", t.Settle, t.Patience)
 	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace:
-		return fmt.Errorf("Timing.Grace is %v, Verdict %v, Silence %v: use Grace above 0 and the others above Grace", t.Grace, t.Verdict, t.Silence)
+		return fmt.Errorf("timing.grace is %v, verdict %v, silence %v: use grace above 0 and the others above grace", t.Grace, t.Verdict, t.Silence)
 	}
 	return nil
 }
