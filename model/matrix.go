@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	// The tensor library panics at start with a Go release its own version of this module does not know: hold it at one that
 	// asks no more.
@@ -29,6 +30,19 @@ func (d DType) Size() int {
 }
 
 func (d DType) String() string { return [...]string{"F32", "F16", "BF16"}[d] }
+
+// ParseDType reads the name of a type as people write it: fp32, fp16 or bf16, also float32, float16, bfloat16.
+func ParseDType(name string) (DType, error) {
+	switch strings.ToLower(name) {
+	case "fp32", "f32", "float32":
+		return F32, nil
+	case "fp16", "f16", "float16":
+		return F16, nil
+	case "bf16", "bfloat16":
+		return BF16, nil
+	}
+	return F32, fmt.Errorf("type %q is not known: use bf16, fp16 or fp32", name)
+}
 
 // Matrix is a stored weight (Rows, Cols); a vector has one row. It is a typed view, through a tensor.Dense, of memory that
 // somebody else may own: 16-bit types, which the tensor library does not know, are held as the Uint16 bits of their values.
