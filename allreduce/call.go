@@ -75,7 +75,7 @@ func (c *call) link(ranks ...int) error {
 			c.mu.Lock()
 			if c.Ring.err != nil {
 				c.mu.Unlock()
-				_ = l.Close()
+				_ = l.Close(c.hard)
 				return ErrOver
 			}
 			c.peers[rank] = newPeer(c.Ring, rank, l)

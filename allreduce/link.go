@@ -30,12 +30,12 @@ type Link interface {
 	// Send queues f for the peer and takes over the reference; f's bytes must not change afterwards. It blocks while the
 	// peer does not read. When ctx ends during the call, the link is broken.
 	Send(ctx context.Context, f Frame) error
-	// Recv returns the next frame; the caller owns it. It returns io.EOF after the last frame of a peer that closed its
-	// side, and another error when the link broke. Close ends it.
+	// Recv returns the next frame; the caller owns it. It returns an error when the peer closed its end or the link broke.
 	Recv() (Frame, error)
-	// Close ends both directions. What was sent before still reaches a peer that reads. It may wait a little for that,
-	// and returns when nothing of the link runs any more. It is idempotent.
-	Close() error
+	// Close ends the link. It returns when the peer closes its end too, and so has had everything that was sent before,
+	// or when ctx is over, which cuts the link. Peers tell each other by a frame that they are about to close; Recv need
+	// not report it. Close ends Send and Recv here, and is idempotent.
+	Close(ctx context.Context) error
 	// Sent counts the bytes written to the wire, framing included.
 	Sent() int64
 }

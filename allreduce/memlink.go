@@ -217,7 +217,7 @@ func (l *memLink) Recv() (Frame, error) {
 	}
 }
 
-func (l *memLink) Close() error {
+func (l *memLink) Close(context.Context) error {
 	l.close()
 	return nil
 }

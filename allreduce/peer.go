@@ -15,8 +15,12 @@ import (
 // ErrOver is returned by a ring that has ended: it was closed, or an error ended it here or elsewhere.
 var ErrOver = errors.New("allreduce: ring is over")
 
-// grace is how long a failing ring waits for its peers to take its farewell.
-const grace = 250 * time.Millisecond
+const (
+	// grace is how long a failing ring waits for its peers to take its farewell.
+	grace = 250 * time.Millisecond
+	// linger is how long a ring that ends in peace waits for them to take the last totals.
+	linger = 2 * time.Second
+)
 
 // peer is a member at the other end of a link, with the two goroutines that serve the link: one reads ahead, so that it
 // is known when the peer was last heard; one says that this member is alive when nothing else does.
@@ -56,11 +60,15 @@ func newPeer(r *Ring, rank int, link Link) *peer {
 	return p
 }
 
-// read takes frames off the link until it ends.
+// read takes frames off the link until it ends, and then closes it: a peer that said goodbye takes no more, and waits
+// for this end to close.
 func (p *peer) read() {
 	p.err = p.readAhead()
 	close(p.ended)
 	close(p.in)
+	ctx, cancel := context.WithTimeout(p.ring.hard, linger)
+	defer cancel()
+	_ = p.link.Close(ctx)
 }
 
 func (p *peer) readAhead() error {
@@ -198,7 +206,11 @@ func (p *peer) silent(now, since time.Time) error {
 
 // part says goodbye and closes the link; why is nil when the ring ends in peace.
 func (p *peer) part(why error) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	patience := linger
+	if why != nil {
+		patience = grace
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	h := p.ring.id.fenced(view.Position{}, Fence{})
 	h.kind = kindOver
@@ -211,7 +223,7 @@ func (p *peer) part(why error) {
 		<-p.token
 	case <-ctx.Done():
 	}
-	_ = p.link.Close()
+	_ = p.link.Close(ctx)
 	for m := range p.in { // lets read end
 		m.frame.Free()
 	}

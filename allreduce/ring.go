@@ -203,4 +203,3 @@ func (s *Side) overlap() error {
 	}
 	return nil
 }
-
