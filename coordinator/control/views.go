@@ -41,22 +41,23 @@ type Timing struct {
 	Settle time.Duration
 	// Patience is how long a run that has enough ready nodes waits for those that still prepare. Default 30s.
 	Patience time.Duration
-	// Grace is how long a member may be silent of which there is other evidence against: its session broke, gossip finds
-	// it dead, a neighbour lost its link to it. Default 1s; more than two beats.
+	// Grace is how long a member may be silent whose session broke or to whom a neighbour lost its link, and half of how
+	// long one may be that gossip alone finds dead: a starved machine is slow to answer both. Default 1s; more than two
+	// beats.
 	Grace time.Duration
 	// Verdict is how long a broken link may wait for evidence which of its two ends is to blame. Default 1.5s; more than
 	// Grace.
 	Verdict time.Duration
-	// Silence is how long a member may be silent without other evidence. Default 3s.
+	// Silence is how long a member may be silent without other evidence. Default 4s.
 	Silence time.Duration
 }
 
 // DefaultTiming names a lost member within 5 seconds: a broken session or link after Grace or Verdict, a frozen machine
-// when gossip has found it (1.2 to 2.7 s) or after Silence.
+// when gossip has found it (1.2 to 2.7 s, and twice Grace) or after Silence.
 func DefaultTiming() Timing {
 	return Timing{
 		Settle: time.Second, Patience: 30 * time.Second,
-		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 3 * time.Second,
+		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 4 * time.Second,
 	}
 }
 
@@ -241,7 +242,7 @@ func against(now time.Time, m report, members []report, p policy) string {
 		return "it left"
 	case m.Gone && quiet >= p.Grace:
 		return "its session broke, " + silent
-	case m.Dead && quiet >= p.Grace:
+	case m.Dead && quiet >= 2*p.Grace:
 		return "gossip finds it dead, " + silent
 	case by != nil && quiet >= p.Grace:
 		return fmt.Sprintf("%s lost its link to it, %s", by.Node.Name, silent)
