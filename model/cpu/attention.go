@@ -23,8 +23,9 @@ type attendState struct {
 	tiles                  []tile // of all sequences
 	buffers                []attendBuffers
 	delta                  []float32 // (T, H): do·o
-	forward, gradQ, gradKV func(worker, i int)
-	deltas                 func(worker, i int)
+	pairs                  []pair    // what one worker computes whole
+	rest                   []block   // what several workers share
+	forward, deltas, grads func(worker, i int)
 }
 
 // tile is a block of tokens [at, at+rows) of a sequence that has n tokens from token first on.
@@ -43,7 +44,7 @@ type attendBuffers struct {
 
 func (s *attendState) init(k *Kernels) {
 	s.buffers = make([]attendBuffers, k.Threads())
-	s.forward, s.gradQ, s.gradKV, s.deltas = k.attendTask, k.attendGradQTask, k.attendGradKVTask, k.deltaTask
+	s.forward, s.deltas, s.grads = k.attendTask, k.deltaTask, k.attendGradTask
 }
 
 // Attention computes o and lse.
@@ -172,9 +173,13 @@ func (s *attendState) hide(p []float32, t tile, j, width int) {
 	}
 	for r := range t.rows {
 		lo, hi := s.sees(t.at+r, j)
-		for c := range keyBlock {
-			if c < lo || c >= hi {
-				p[c/width*keyBlock*width+r*width+c%width] = hidden
+		for c := 0; c < keyBlock; c += width {
+			row := p[c*keyBlock+r*width:][:width]
+			for i := range min(width, max(0, lo-c)) {
+				row[i] = hidden
+			}
+			for i := max(0, hi-c); i < width; i++ {
+				row[i] = hidden
 			}
 		}
 	}

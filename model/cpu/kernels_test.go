@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/torctrain/torc/model"
@@ -37,20 +36,18 @@ func TestGradientsAreDifferenceQuotients(t *testing.T) {
 
 func TestThreadsDoNotChangeBits(t *testing.T) {
 	eachTier(t, func(t *testing.T, tier Tier) {
-		one := newKernels(t, 1, tier)
-		for _, threads := range []int{2, 3, 7} {
-			t.Run(fmt.Sprint(threads), func(t *testing.T) { kerneltest.SameBits(t, one, newKernels(t, threads, tier)) })
-		}
+		kerneltest.SameBits(t, newKernels(t, 1, tier), newKernels(t, 2, tier), newKernels(t, 3, tier), newKernels(t, 7, tier))
 	})
 }
 
 func TestTiersOfOneClassGiveTheSameBits(t *testing.T) {
-	tiers := Tiers()
-	for _, tier := range tiers[1:] {
-		a, b := newKernels(t, 2, tiers[0]), newKernels(t, 2, tier)
-		if a.Name() == b.Name() {
-			kerneltest.SameBits(t, a, b)
-		}
+	classes := map[string][]model.Kernels{}
+	for _, tier := range Tiers() {
+		k := newKernels(t, 2, tier)
+		classes[k.Name()] = append(classes[k.Name()], k)
+	}
+	for _, same := range classes {
+		kerneltest.SameBits(t, same[0], same[1:]...)
 	}
 }
 

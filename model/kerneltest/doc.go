@@ -2,7 +2,7 @@
 //
 //	cases ──┬─ Run(t, ref, got)    got agrees with the specification within a stated tolerance, keeps to its buffers, leaves
 //	        │                      inputs alone, computes rows independently of their neighbours, and hides no NaN
-//	        ├─ SameBits(t, a, b)   a and b give the same bits: other thread counts, other tiers of one class
+//	        ├─ SameBits(t, a, b…)  all give the same bits: other thread counts, other tiers of one class
 //	        └─ Gradients(t, k)     the gradients of k are the finite differences of its forward kernels
 //
 // Operands lie in memory whose pages before and behind are closed where the system allows it, so that a kernel that reads or

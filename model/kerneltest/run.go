@@ -28,11 +28,14 @@ func Run(t *testing.T, ref, got model.Kernels, wider ...map[string]Tolerance) {
 	lengths(t, got)
 }
 
-// SameBits checks that a and b give the same bits in every case.
-func SameBits(t *testing.T, a, b model.Kernels) {
+// SameBits checks that a and the others give the same bits in every case.
+func SameBits(t *testing.T, a model.Kernels, others ...model.Kernels) {
 	t.Helper()
 	for _, c := range cases() {
-		compare(t, c, Tolerance{}, results(t, c, a), results(t, c, b))
+		want := results(t, c, a)
+		for _, b := range others {
+			compare(t, c, Tolerance{}, want, results(t, c, b))
+		}
 	}
 }
 
