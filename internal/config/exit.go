@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -74,7 +75,7 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
-// Text is err for a person: where it holds an error that crossed the wire, that one without its transport's wording.
+// Text is err for a person: an error that crossed the wire without its transport's wording, a full disk with what to do.
 func Text(err error) string {
 	text := err.Error()
 	var crossed interface {
@@ -83,6 +84,11 @@ func Text(err error) string {
 	}
 	if errors.As(err, &crossed) {
 		text = strings.ReplaceAll(text, crossed.Error(), crossed.GRPCStatus().Message())
+	}
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) {
+			text += ": make room there, or write elsewhere (--output, --home)"
+		}
 	}
 	return text
 }

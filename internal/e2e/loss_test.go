@@ -115,3 +115,33 @@ func TestLostMemberEndsTheRunByName(t *testing.T) {
 		t.Errorf("next run: %+v", next)
 	}
 }
+
+// What is taken is refused, with what to do, and disturbs nobody.
+func TestTakenNamesPortsAndDirectoriesAreRefused(t *testing.T) {
+	home := t.TempDir()
+	serve := start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0")
+	addr := serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
+	start(t, t.TempDir(), "node", "join", addr, "--name", "ada").await(t, `msg=joined`)
+
+	for _, c := range []struct {
+		what, home, program string
+		args                []string
+		code                int
+		says                string
+	}{
+		{"name", t.TempDir(), "node", []string{"join", addr, "--name", "ada"}, 4, "choose another --name"},
+		{"port", t.TempDir(), "coordinator", []string{"serve", "--listen", addr}, 1, "choose another port with --listen"},
+		{"directory", home, "coordinator", []string{"serve", "--listen", "127.0.0.1:0"}, 1, "choose another with --home"},
+		{"name", t.TempDir(), "node", []string{"join", addr, "--name", "a/b"}, 2, "--name"},
+	} {
+		code, said := start(t, c.home, c.program, c.args...).exit(t)
+		if code != c.code || !strings.Contains(said, c.says) {
+			t.Errorf("taken %s: exit code %d, want %d and %q:\n%s", c.what, code, c.code, c.says, said)
+		}
+	}
+	var nodes struct{ Nodes []map[string]any }
+	coordinator(t, home, &nodes, "nodes", "--coordinator", addr)
+	if len(nodes.Nodes) != 1 {
+		t.Errorf("cluster has nodes %v, want ada alone", nodes.Nodes)
+	}
+}
