@@ -95,4 +95,6 @@ type Position struct {
 	Try  uint32 // from 0
 }
 
-func (p Position) String() string { return fmt.Sprintf("view %016x step %d try %d", p.View, p.Step, p.Try) }
+func (p Position) String() string {
+	return fmt.Sprintf("view %016x step %d try %d", p.View, p.Step, p.Try)
+}
