@@ -86,6 +86,7 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 		{small + "batch: {lanse: 3}\n", "", `run.yaml:5: unknown key "batch.lanse", nearest known "batch.lanes"`},
 		{small + "Seed: 1\n", "", `run.yaml:5: unknown key "Seed", nearest known "seed"`},
 		{small + "checkpoint: {every: 10}\n", "", `run.yaml:5: unknown key "checkpoint": State is kept at the end`},
+		{small, "method.lead=5", "method.lead is 5: selection in the background is not built yet"},
 		{small + "? [a]\n: 1\n", "", "unknown key"},
 		{small + "seed: 1\nseed: 2\n", "", `run.yaml:6: key "seed" stands twice, first on line 5`},
 		{small + "batch: 32\n", "", "run.yaml:5: batch is 32: use fields, lanes, micro"},
