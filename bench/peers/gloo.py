@@ -1,15 +1,21 @@
 """All-reduce of float32 by torch.distributed's Gloo backend over loopback, one process per member.
 
 usage: gloo.py --members 2 --bytes 4096,1048576,16777216 --rounds 15
-Prints one JSON object per size: the median, fastest and slowest round of member 0 in seconds, and the bus
-bandwidth 2·(P−1)/P·bytes/median that ringbench prints for torc, so that the two may be divided.
+Prints one JSON object per size: the median, fastest and slowest round of member 0 in seconds, its processor time per
+round, and the bus bandwidth 2·(P−1)/P·bytes/median, as ringbench does for torc, so that the two may be divided.
 """
 import argparse
 import json
 import os
+import resource
 import statistics
 import tempfile
 import time
+
+
+def processor_time():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
 
 
 def member(rank, args, sizes, store):
@@ -25,20 +31,21 @@ def member(rank, args, sizes, store):
         for _ in range(3):
             dist.all_reduce(v)
         v.fill_(1)
-        times = []
+        times, cpu = [], 0.0
         for _ in range(rounds):
             v.fill_(1)
             dist.barrier()
-            start = time.perf_counter()
+            used, start = processor_time(), time.perf_counter()
             dist.all_reduce(v)
             times.append(time.perf_counter() - start)
+            cpu += processor_time() - used
         assert v[0].item() == args.members
         if rank == 0:
             median = statistics.median(times)
             print(json.dumps({
                 "what": "gloo", "torch": torch.__version__, "members": args.members, "bytes": size, "n": rounds,
                 "median_s": median, "min_s": min(times), "max_s": max(times),
-                "bus_gbs": 2 * (args.members - 1) / args.members * size / median / 1e9,
+                "cpu_s": cpu / rounds, "bus_gbs": 2 * (args.members - 1) / args.members * size / median / 1e9,
             }), flush=True)
     dist.destroy_process_group()
 
