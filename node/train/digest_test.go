@@ -106,6 +106,7 @@ func (h *heard) Refreshed(r RefreshReport) {
 	h.refreshes = append(h.refreshes, r)
 	h.mu.Unlock()
 }
+
 func (h *heard) Validated(_ uint64, l float64, _ int64) {
 	h.mu.Lock()
 	h.losses = append(h.losses, l)
