@@ -32,7 +32,8 @@ var may = map[string][]string{
 	"model/cuda":        {"model"},
 	"model/kerneltest":  {"model"},
 	"model/safetensors": {},
-	"model/tokenizer":   {},
+	"model/tokenizer":   {"model/jinja"},
+	"model/jinja":       {},
 
 	"internal/cluster": {"internal/view", "internal/pb"},
 	"internal/config":  {"internal/spec"},
