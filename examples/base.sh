@@ -9,7 +9,7 @@ rm -rf "$work"
 mkdir -p "$work"
 export TORC_HOME="$PWD/$work/home"
 
-$coordinator data drills --task pretrain --count 80000 --seed 1 -o "$work/lessons.jsonl"
+$coordinator data drills --task pretrain --count 64000 --seed 1 -o "$work/lessons.jsonl"
 $coordinator model new --preset tiny --dtype fp32 --spread 0.08 --seed 1 -o "$work/new"
 run=$($coordinator launch examples/base.yaml --local 1 --json | tail -1 | sed -E 's/.*"run": *"([^"]*)".*/\1/')
 $coordinator export "$run" --dtype bf16 -o "$work/base"

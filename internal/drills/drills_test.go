@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/torctrain/torc/internal/rng"
 )
 
 func written(t *testing.T, task Task, count int, seed uint64) string {
@@ -122,6 +124,37 @@ func TestTestProblemsAreNeverTrainedOn(t *testing.T) {
 		for _, s := range samples(t, task, 5000, 11) {
 			if held[s.Answer] {
 				t.Fatalf("%s: %q is a test problem", task, s.Answer)
+			}
+		}
+	}
+}
+
+func TestNoTestProblemIsSolvedByLeavingOutAStep(t *testing.T) {
+	for _, c := range []chain{
+		{4, []op{{'-', 3}, {'*', 3}, {'-', 2}}}, // 4−3−2 is below 1, and the answer is 1
+		{5, []op{{'+', 2}, {'-', 3}, {'*', 1}}},
+	} {
+		if !c.shortcut() {
+			t.Errorf("%v: no shortcut found", c)
+		}
+	}
+	if c := (chain{17, []op{{'+', 9}, {'-', 3}, {'+', 6}}}); c.shortcut() {
+		t.Errorf("%v: has no shortcut", c)
+	}
+	for i := range uint64(500) {
+		s := test(&draws{key: rng.New(5).Sub(i)})
+		worked, answer, _ := strings.Cut(s.Answer, "\n#### ")
+		steps := strings.Split(worked, "\n")
+		for out := range steps {
+			x, _ := strconv.Atoi(figures.FindString(worked))
+			for j, line := range steps {
+				if m := equation.FindStringSubmatch(line); j != out {
+					n, _ := strconv.Atoi(m[3])
+					x = max(1, op{m[2][0], n}.apply(x))
+				}
+			}
+			if strconv.Itoa(x) == answer {
+				t.Errorf("%s without step %d gives the answer", s.Answer, out+1)
 			}
 		}
 	}

@@ -75,11 +75,11 @@ func draw(d *draws, t Task) (sample, error) {
 	case Pretrain:
 		return pretrain(d), nil
 	case Train:
-		return worded(d, pick(d, []int{3, 3, 3, 3, 3, 3, 2, 1}), false), nil
+		return worded(d, pick(d, []int{3, 3, 3, 3, 3, 3, 2, 1})), nil
 	case Test:
-		return worded(d, 3, true), nil
+		return test(d), nil
 	case Text:
-		s := worded(d, 1+d.below(3), false)
+		s := worded(d, 1+d.below(3))
 		return sample{Text: "Question: " + s.Question + "\nAnswer: " + s.Answer}, nil
 	}
 	return sample{}, fmt.Errorf("drills: unknown task %q: choose one of %v", t, Tasks)
@@ -94,9 +94,9 @@ func pretrain(d *draws) sample {
 		c := newKnown(d, 1+d.below(4))
 		return sample{Question: c.symbols(), Answer: c.solution()}
 	case k < 7:
-		return worded(d, 1, false)
+		return worded(d, 1)
 	}
-	return worded(d, 2, false)
+	return worded(d, 2)
 }
 
 // sums draws n sums and products, one a line.
@@ -112,16 +112,21 @@ func sums(d *draws, n int) sample {
 	return sample{Text: b.String()}
 }
 
-// worded draws a problem in words with its worked solution; held out says from which side of the split.
-func worded(d *draws, steps int, heldOut bool) sample {
-	c := newChain(d, steps)
-	for steps > 2 && c.heldOut() != heldOut {
-		c = newChain(d, steps)
+// worded draws a problem in words with its worked solution, not one of the test's.
+func worded(d *draws, steps int) sample { return told(d, newKnown(d, steps)) }
+
+// test draws a problem of three steps that occurs nowhere else, and that nobody gets right by leaving out a step.
+func test(d *draws) sample {
+	c := newChain(d, 3)
+	for !c.heldOut() || c.shortcut() {
+		c = newChain(d, 3)
 	}
-	return sample{Question: c.tell(d), Answer: c.solution()}
+	return told(d, c)
 }
 
-// newKnown draws a chain that is not among the test's.
+func told(d *draws, c chain) sample { return sample{Question: c.tell(d), Answer: c.solution()} }
+
+// newKnown draws a chain that is not among the test's; those have three steps.
 func newKnown(d *draws, steps int) chain {
 	c := newChain(d, steps)
 	for steps > 2 && c.heldOut() {
