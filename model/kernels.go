@@ -24,7 +24,7 @@ type Kernels interface {
 	// TransposePad writes src (rows, cols) as dst (cols, Pad(rows)), the tail of each row zero, as GradAt wants it.
 	TransposePad(dst, src []float32, rows, cols int)
 	// GradAt computes dw[k] = Σ_t dy[t, at[k]/n]·x[t, at[k]%n] from the transposes dyT (m, Pad(T)) and xT (n, Pad(T)).
-	// at is sorted ascending: flat indices of an (m, n) weight. m·n < 2³².
+	// at is sorted ascending: flat indices of an (m, n) weight. m·n < 2³². Sums are cut at every 512 tokens.
 	GradAt(dw, dyT, xT []float32, at []uint32, n, T int)
 
 	// RMSNorm computes y[t] = x[t]·rstd[t]·w with rstd[t] = 1/√(mean(x[t]²)+eps); x, y (T, C), rstd (T).
