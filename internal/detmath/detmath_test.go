@@ -140,7 +140,7 @@ func spread(n int, lo, hi float64) []float64 {
 	rng := rand.New(rand.NewPCG(7, 7))
 	v := make([]float64, n)
 	for i := range v {
-		v[i] = lo + (hi-lo)*rng.Float64()
+		v[i] = lo + float64((hi-lo)*rng.Float64())
 	}
 	return v
 }

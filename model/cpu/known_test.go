@@ -1,24 +1,26 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"testing"
 )
 
+// pinned are the answers of the classes. A change here is a change of result bits: it wants a new class number once a
+// release has carried the old one.
+var pinned = map[string]string{
+	"cpu-1":          "f82bc07e016d6466eba60e05b317e13c492ea24da2c6abba0e3c3d758fb84371",
+	"cpu-portable-1": "3c296d1089f9907c290bcf8a0acc9375613d57bf2aa595590635af4f3fe97df0",
+}
+
 func TestKnownAnswerIsThatOfTheClass(t *testing.T) {
-	answers := map[string][32]byte{}
 	for _, tier := range Tiers() {
 		for _, threads := range []int{1, 3} {
 			k := newKernels(t, threads, tier)
-			got := k.Known()
-			if want, ok := answers[k.Name()]; ok && got != want {
-				t.Errorf("%s with %d threads answers %x, others of class %s %x", tier, threads, got, k.Name(), want)
+			if got := fmt.Sprintf("%x", k.Known()); got != pinned[k.Name()] {
+				t.Errorf("%s with %d threads answers %s, class %s %s", tier, threads, got, k.Name(), pinned[k.Name()])
 			}
-			answers[k.Name()] = got
 		}
-	}
-	if answers["cpu-1"] == answers["cpu-portable-1"] {
-		t.Error("classes that differ in matrix products give the same answer")
 	}
 }
 
