@@ -158,32 +158,45 @@ func offer(ctx context.Context, control pb.ControlClient, f *pb.File) error {
 	}
 }
 
-// follow shows a run's progress until it has ended and returns how.
+// followPatience is how long follow calls a coordinator that does not answer.
+const followPatience = 30 * time.Second
+
+// follow shows a run's progress until it has ended and returns how. The run does not depend on being followed: a coordinator
+// that restarts is called again for a while.
 func follow(ctx context.Context, control pb.ControlClient, run string, p *progress) (*pb.RunInfo, error) {
 	defer p.end()
-	for {
-		stream, err := control.Follow(ctx, &pb.FollowRequest{Run: run})
-		if err != nil {
-			return nil, err
+	for heard := time.Now(); ; {
+		info, err := followOnce(ctx, control, run, p, &heard)
+		if err == nil || ctx.Err() != nil || config.ExitCode(err) != config.ExitUnreachable {
+			return info, err
 		}
-		for {
-			event, err := stream.Recv()
-			if err != nil {
-				if ctx.Err() != nil || config.ExitCode(err) != config.ExitUnreachable {
-					return nil, err
-				}
-				p.say("the coordinator does not answer; the run goes on, calling again")
-				break
-			}
-			p.show(event)
-			if ended(event.Info.State) {
-				return event.Info, nil
-			}
+		if time.Since(heard) > followPatience {
+			return nil, fmt.Errorf("follow run %s: %w", run, err)
 		}
+		p.say("the coordinator does not answer, calling again")
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(time.Second):
+		}
+	}
+}
+
+// followOnce follows over one stream; heard is when it last said something.
+func followOnce(ctx context.Context, control pb.ControlClient, run string, p *progress, heard *time.Time) (*pb.RunInfo, error) {
+	stream, err := control.Follow(ctx, &pb.FollowRequest{Run: run})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		event, err := stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		*heard = time.Now()
+		p.show(event)
+		if ended(event.Info.State) {
+			return event.Info, nil
 		}
 	}
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -91,12 +92,19 @@ func (m *Member) attend(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	g, session := errgroup.WithContext(ctx)
+	// The session outlives ctx for as long as it takes to say goodbye.
+	session, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, session := errgroup.WithContext(session)
 	stream, err := pb.NewControlClient(conn).Attend(session)
 	if err != nil {
 		return err
 	}
-	g.Go(func() error { return m.beat(session, stream) })
+	g.Go(func() error {
+		err := m.beat(ctx, session, stream)
+		time.AfterFunc(farewell, end) // by then the coordinator has answered the goodbye
+		return err
+	})
 	g.Go(func() error {
 		for {
 			order, err := stream.Recv()
@@ -112,20 +120,40 @@ func (m *Member) attend(ctx context.Context) error {
 // BeatEvery is how often a member reports without cause. Detecting a lost member does not wait for it.
 const BeatEvery = 500 * time.Millisecond
 
-func (m *Member) beat(ctx context.Context, stream pb.Control_AttendClient) error {
+// farewell is how long the last beat may take to arrive.
+const farewell = time.Second
+
+// beat reports until the session breaks, or until ctx ends; then it says that the node leaves.
+func (m *Member) beat(ctx, session context.Context, stream pb.Control_AttendClient) error {
 	tick := time.NewTicker(BeatEvery)
 	defer tick.Stop()
 	for {
-		if err := stream.Send(m.report()); err != nil {
+		if err := m.send(stream, m.report()); err != nil {
 			return fmt.Errorf("report to coordinator: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			b := m.report()
+			b.Phase = pb.Phase_PHASE_LEAVING
+			return errors.Join(m.send(stream, b), stream.CloseSend())
+		case <-session.Done():
+			return context.Cause(session)
 		case <-tick.C:
 		case <-m.wake:
 		}
 	}
+}
+
+// send sends a beat, or keeps what it reports for the next one.
+func (m *Member) send(stream pb.Control_AttendClient, b *pb.Beat) error {
+	err := stream.Send(b)
+	if err == nil {
+		return nil
+	}
+	if w := m.working(b.Run); w != nil {
+		w.unsent(b)
+	}
+	return err
 }
 
 // nudge asks for a beat now.

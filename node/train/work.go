@@ -143,8 +143,14 @@ func (w *work) set(change func()) {
 	w.member.nudge()
 }
 
-// enter gives the work a newer view; only the newest counts.
+// enter gives the work a newer view; only the newest counts. The one it is in may come again, after a reconnect.
 func (w *work) enter(v *view.View) {
+	w.mu.Lock()
+	in := w.view
+	w.mu.Unlock()
+	if v.Hash() == in {
+		return
+	}
 	select {
 	case <-w.views:
 	default:
@@ -179,6 +185,15 @@ func (w *work) report(b *pb.Beat) {
 	}
 	b.Steps, b.Refreshes, b.Validations = w.steps, w.refreshes, w.validations
 	w.steps, w.refreshes, w.validations = nil, nil, nil
+}
+
+// unsent takes back what a beat that did not leave would have reported.
+func (w *work) unsent(b *pb.Beat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.steps = append(b.Steps, w.steps...)
+	w.refreshes = append(b.Refreshes, w.refreshes...)
+	w.validations = append(b.Validations, w.validations...)
 }
 
 // Stepped implements Observer.
