@@ -23,7 +23,8 @@ type names struct {
 }
 
 // Load reads the tokenizer of a Hugging Face model directory: tokenizer.json, and where they exist tokenizer_config.json,
-// special_tokens_map.json, generation_config.json and config.json for the tokens that begin and end a text.
+// special_tokens_map.json, generation_config.json and config.json for the tokens that begin and end a text, and the chat
+// template of chat_template.jinja or tokenizer_config.json.
 // Errors name the file and the part; those about a part this package does not know wrap ErrUnknown.
 func Load(dir string) (*Tokenizer, error) {
 	data, err := readFile(filepath.Join(dir, "tokenizer.json"))
@@ -70,7 +71,11 @@ func Load(dir string) (*Tokenizer, error) {
 	if err := t.agree(config); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "tokenizer_config.json"), err)
 	}
+	if t.chats, err = config.chats(dir, special); err != nil {
+		return nil, err
+	}
 	t.hash = hash(data, changed, t.names)
+	t.hash = t.chats.hash(t.hash)
 	return t, nil
 }
 
@@ -114,11 +119,17 @@ type tokenizerConfig struct {
 	AddEOS       *bool                 `json:"add_eos_token"`
 	SplitSpecial bool                  `json:"split_special_tokens"`
 	Added        map[string]addedToken `json:"added_tokens_decoder"`
+	Chat         json.RawMessage       `json:"chat_template"`
 }
 
 type specialTokens struct {
-	BOS named `json:"bos_token"`
-	EOS named `json:"eos_token"`
+	BOS  named `json:"bos_token"`
+	EOS  named `json:"eos_token"`
+	UNK  named `json:"unk_token"`
+	PAD  named `json:"pad_token"`
+	SEP  named `json:"sep_token"`
+	CLS  named `json:"cls_token"`
+	Mask named `json:"mask_token"`
 }
 
 type generationConfig struct {
@@ -140,7 +151,7 @@ func (n *named) UnmarshalJSON(data []byte) error {
 		Content string `json:"content"`
 	}
 	if err := json.Unmarshal(data, &object); err != nil {
-		return errors.New("bos_token or eos_token: want a string or an object with its content")
+		return errors.New("a special token: want a string or an object with its content")
 	}
 	*n = named(object.Content)
 	return nil

@@ -17,6 +17,8 @@ type Tokenizer struct {
 	suffix    []int32
 	decode    []decoder
 	names     names
+	chats     templates
+	parsed    sync.Map // of *jinja.Template, by name
 	hash      [32]byte
 	workers   sync.Pool // of *worker
 }
