@@ -1,5 +1,6 @@
 # torc: what one does with this tree. `make` alone lists the targets.
 export GOAMD64 = v1
+export CGO_ENABLED = 0
 GO   ?= go
 # Tools live in modules of their own, so that none of their dependencies reaches the binaries.
 LINT  = $(GO) tool -modfile=tools/lint/go.mod
@@ -13,9 +14,9 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
 build: ## write bin/coordinator and bin/node, static
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./coordinator ./node
+	$(GO) build -o bin/ ./coordinator ./node
 
-demo: build ## three members on this machine teach the tiny base three-step problems; a fourth process proves the digest
+demo: build ## three nodes teach the tiny base problems of three steps; ends with accuracy, model and digest
 	examples/demo.sh
 
 data: build ## write the demo's training and test problems again: the same bytes
@@ -33,9 +34,9 @@ race: # part of test
 	else echo "no C compiler found: the race detector needs one, its tests are left out"; fi
 
 check: lint ## everything that needs no run: formatting, vet, staticcheck, architecture, arm64
-	CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(LINT) staticcheck ./...
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
+	$(GO) vet ./...
+	$(LINT) staticcheck ./...
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
 
 lint: ## formatting, import rules, package docs, purity of pure files
 	@dirty=$$($(LINT) gofumpt -l .); test -z "$$dirty" || { echo "run 'go tool -modfile=tools/lint/go.mod gofumpt -w' on:"; echo "$$dirty"; exit 1; }
