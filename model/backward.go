@@ -49,6 +49,7 @@ func (m *Llama) Gradient(b Batch, sink GradSink) (lossSum float64, counted int) 
 	if b.Counted() == 0 {
 		return 0, 0
 	}
+	m.training, m.chance = true, b.Chance
 	m.forward(b, m.plan.low)
 	m.gather(b)
 	m.crossEntropy(sink)
@@ -103,7 +104,7 @@ func (m *Llama) backwardMLP(l int, sink GradSink) bool {
 		return false
 	}
 	clear(m.act)
-	k.LinearGradX(m.act, m.dx, w[Down].Matrix, T)
+	m.linearGradX(m.act, m.dx, w[Down])
 	k.SwiGLUGrad(t.gate, t.up, m.act, t.gate, t.up)
 	k.RMSNorm(m.xn, m.rstd[:T], t.mid, w[MLPNorm].Matrix, m.c.Eps, T)
 	m.input(m.xn)
@@ -114,8 +115,8 @@ func (m *Llama) backwardMLP(l int, sink GradSink) bool {
 	}
 	m.dxn = need(&m.dxn, len(m.xn))
 	clear(m.dxn)
-	k.LinearGradX(m.dxn, t.gate, w[Gate].Matrix, T)
-	k.LinearGradX(m.dxn, t.up, w[Up].Matrix, T)
+	m.linearGradX(m.dxn, t.gate, w[Gate])
+	m.linearGradX(m.dxn, t.up, w[Up])
 	m.normGrad(sink, w[MLPNorm], m.dx, m.dxn, t.mid, m.rstd[:T], T)
 	return m.below(l, MLPNorm)
 }
@@ -132,7 +133,7 @@ func (m *Llama) backwardAttention(l int, b Batch, sink GradSink) bool {
 	m.do, m.dq = need(&m.do, len(t.q)), need(&m.dq, len(t.q))
 	m.dk, m.dv = need(&m.dk, len(t.k)), need(&m.dv, len(t.v))
 	clear(m.do)
-	k.LinearGradX(m.do, m.dx, w[O].Matrix, T)
+	m.linearGradX(m.do, m.dx, w[O])
 	k.AttentionGrad(m.dq, m.dk, m.dv, m.do, t.o, t.lse, t.q, t.k, t.v, b.Starts, m.layers[l].attn)
 	k.Rope(m.dq, m.pos, m.rope.cos, m.rope.back, m.c.Heads, m.c.HeadDim)
 	k.Rope(m.dk, m.pos, m.rope.cos, m.rope.back, m.c.KVHeads, m.c.HeadDim)
@@ -153,9 +154,9 @@ func (m *Llama) backwardAttention(l int, b Batch, sink GradSink) bool {
 	}
 	m.dxn = need(&m.dxn, len(m.xn))
 	clear(m.dxn)
-	k.LinearGradX(m.dxn, m.dq, w[Q].Matrix, T)
-	k.LinearGradX(m.dxn, m.dk, w[K].Matrix, T)
-	k.LinearGradX(m.dxn, m.dv, w[V].Matrix, T)
+	m.linearGradX(m.dxn, m.dq, w[Q])
+	m.linearGradX(m.dxn, m.dk, w[K])
+	m.linearGradX(m.dxn, m.dv, w[V])
 	m.normGrad(sink, w[AttnNorm], m.dx, m.dxn, t.x, m.rstd[:T], T)
 	return m.below(l, AttnNorm)
 }
@@ -206,12 +207,21 @@ func (m *Llama) input(x []float32) { m.out.X, m.transposed = x, false }
 
 // outer hands over the gradient of a linear weight. X is transposed at most once for all weights that share it.
 func (m *Llama) outer(sink GradSink, w weight, dy []float32) {
-	want := m.plan.wants[w.id]
+	o, T, want := &m.out, m.T, m.plan.wants[w.id]
+	o.Kernels, o.T, o.DY, o.DYT, o.XT, o.P, o.Q, o.H, o.DP = m.k, T, dy, nil, nil, nil, nil, nil, nil
+	if w.side != nil {
+		m.sideGrad(dy, w)
+	}
 	if want == Nothing {
 		return
 	}
-	o, T := &m.out, m.T
-	o.Kernels, o.T, o.DY, o.DYT, o.XT = m.k, T, dy, nil, nil
+	if want == LowRank {
+		x := o.X
+		o.X = m.dropped(x, w)
+		sink.Outer(w.id, o)
+		o.X = x
+		return
+	}
 	if want == Sampled {
 		m.growTransposes()
 		o.XT, o.DYT = m.xT[:w.Cols*Pad(T)], m.dyT[:w.Rows*Pad(T)]

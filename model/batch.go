@@ -1,12 +1,17 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/torctrain/torc/internal/rng"
+)
 
 // Batch is a micro-batch: sequences laid end to end, never padded.
 type Batch struct {
 	Tokens  []int32 // (T)
 	Targets []int32 // (T) the token to predict after each, −1 where the prediction does not count
 	Starts  []int32 // (sequences+1) the first token of each sequence; the last is T
+	Chance  rng.Key // names the random numbers of Gradient: what dropout, where a Side has it, leaves out
 }
 
 // Add appends a sequence. Token i is to be predicted from those before it where counted[i]; counted[0] has no meaning.
@@ -29,7 +34,7 @@ func (b *Batch) Add(tokens []int32, counted []bool) {
 	b.Starts = append(b.Starts, int32(len(b.Tokens)))
 }
 
-// Reset empties the batch and keeps its memory.
+// Reset empties the batch and keeps its memory and Chance.
 func (b *Batch) Reset() { b.Tokens, b.Targets, b.Starts = b.Tokens[:0], b.Targets[:0], b.Starts[:0] }
 
 // Sequences is the number of sequences.

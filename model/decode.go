@@ -46,6 +46,7 @@ func (d *Decoder) Next(ids []int32) []float32 {
 	if err := c.CheckTokens(ids); err != nil {
 		panic("model: Decoder.Next: " + err.Error())
 	}
+	m.training = false
 	m.grow(T)
 	for i := range ids {
 		m.pos[i] = int32(d.len + i)

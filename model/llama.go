@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"math"
+
+	"github.com/torctrain/torc/internal/rng"
 )
 
 // Llama is a model of the Llama family over weights and kernels. Per layer, with x the residual stream (T, C):
@@ -13,7 +15,7 @@ import (
 // where Qwen2 adds biases to Q, K, V and Qwen3 normalises each head before rope. Afterwards a norm and the head give logits.
 //
 // A Llama and its Decoders are used by one goroutine at a time and share buffers that grow to the largest batch seen; then
-// nothing is allocated any more. The weights may change between calls.
+// nothing is allocated any more. The weights may change between calls. Linear weights may have side paths, see Side.
 type Llama struct {
 	c *Config
 	k Kernels
@@ -25,16 +27,20 @@ type Llama struct {
 	chunk     int    // rows that pass the head together, headRows
 	rope      ropeTable
 
+	training bool    // a pass of Gradient: side paths drop
+	chance   rng.Key // what they drop
+
 	plan  plan
 	tape  []tape // of the layers that backward visits, from plan.low on
 	spare tape   // of all others, one after the other
 	buffers
 }
 
-// weight is a parameter and its name.
+// weight is a parameter, its name, and its side path if it has one.
 type weight struct {
 	id WeightID
 	*Matrix
+	side *side
 }
 
 // layer is one layer's weights by Module, and its attention.
@@ -53,6 +59,7 @@ type buffers struct {
 	y    []float32 // (T, C) what a block adds to x
 	rstd []float32 // (T), or (T, H) where heads are normalised
 	act  []float32 // (T, F) silu(gate)·up
+	thin []float32 // what dropout leaves of the widest input of a side path
 
 	headBuffers
 	gradBuffers
@@ -88,7 +95,11 @@ func New(w *Weights, k Kernels) *Llama {
 		if p.Name != shape.Name || p.Rows != shape.Rows || p.Cols != shape.Cols {
 			panic(fmt.Sprintf("model: New: parameter %d is %s (%d, %d), want %s (%d, %d)", i, p.Name, p.Rows, p.Cols, shape.Name, shape.Rows, shape.Cols))
 		}
-		m.put(shape, weight{WeightID(i), p.Matrix})
+		x := weight{id: WeightID(i), Matrix: p.Matrix}
+		if p.Side != nil {
+			x.side = &side{Side: p.Side}
+		}
+		m.put(shape, x)
 	}
 	if c.Tied {
 		m.head = m.embed
@@ -121,6 +132,7 @@ func (m *Llama) Loss(b Batch, perSequence []float64) (lossSum float64, counted i
 	if b.Counted() == 0 {
 		return 0, 0
 	}
+	m.training = false
 	m.forward(b, m.c.Layers)
 	m.gather(b)
 	m.crossEntropy(nil)
@@ -166,9 +178,9 @@ func (m *Llama) project(l int, t *tape) {
 	if c.QKNorm {
 		q, key = t.qIn, t.kIn
 	}
-	k.Linear(q, m.xn, w[Q].Matrix, m.T)
-	k.Linear(key, m.xn, w[K].Matrix, m.T)
-	k.Linear(t.v, m.xn, w[V].Matrix, m.T)
+	m.linear(q, m.xn, w[Q])
+	m.linear(key, m.xn, w[K])
+	m.linear(t.v, m.xn, w[V])
 	if c.QKVBias {
 		k.AddBias(q, w[QBias].Matrix, m.T)
 		k.AddBias(key, w[KBias].Matrix, m.T)
@@ -185,7 +197,7 @@ func (m *Llama) project(l int, t *tape) {
 // attended adds what attention found to the residual stream.
 func (m *Llama) attended(l int, t *tape) {
 	w := &m.layers[l].w
-	m.k.Linear(m.y, t.o, w[O].Matrix, m.T)
+	m.linear(m.y, t.o, w[O])
 	if m.c.OBias {
 		m.k.AddBias(m.y, w[OBias].Matrix, m.T)
 	}
@@ -195,10 +207,10 @@ func (m *Llama) attended(l int, t *tape) {
 func (m *Llama) mlp(l int, t *tape) {
 	k, w := m.k, &m.layers[l].w
 	k.RMSNorm(m.xn, m.rstd[:m.T], m.x, w[MLPNorm].Matrix, m.c.Eps, m.T)
-	k.Linear(t.gate, m.xn, w[Gate].Matrix, m.T)
-	k.Linear(t.up, m.xn, w[Up].Matrix, m.T)
+	m.linear(t.gate, m.xn, w[Gate])
+	m.linear(t.up, m.xn, w[Up])
 	k.SwiGLU(m.act, t.gate, t.up)
-	k.Linear(m.y, m.act, w[Down].Matrix, m.T)
+	m.linear(m.y, m.act, w[Down])
 	k.Add(m.x, m.y)
 }
 

@@ -37,12 +37,13 @@ func (m Module) Linear() bool {
 	return false
 }
 
-// Param is one parameter: its name in the file, where it sits, and its value.
+// Param is one parameter: its name in the file, where it sits, its value, and what stands beside it.
 type Param struct {
 	Name   string
 	Layer  int // −1 outside the layers
 	Module Module
 	*Matrix
+	Side *Side // of a linear weight; nil for none. A model takes notice of it when it is made.
 }
 
 // Weights are a model's parameters in the order of the forward pass. A tied head has no Param of its own.
@@ -60,6 +61,7 @@ const (
 	Nothing Want = iota
 	Dense        // Outer.DY and Outer.X
 	Sampled      // Outer.DYT and Outer.XT as well, the transposes that Kernels.GradAt reads
+	LowRank      // of a weight with a Side: Outer.P, Q, H and DP as well, and X is what the side path saw
 )
 
 // Outer is the gradient of a linear weight in factored form: dW = DYᵀ·X. Its buffers are scratch of the backward pass
@@ -71,6 +73,10 @@ type Outer struct {
 	X       []float32 // (T, n)
 	DYT     []float32 // (m, Pad(T)), nil unless the weight is wanted Sampled
 	XT      []float32 // (n, Pad(T)), likewise
+
+	// Of a Side of rank r, nil unless the weight is wanted LowRank: dA = DPᵀ·X, dB = Qᵀ·DY (r, m), dS[j] = Σ_t P[t, j]·H[t, j].
+	P, Q  []float32 // (T, r) X·Aᵀ, and P ⊙ S
+	H, DP []float32 // (T, r) DY·Bᵀ, and H ⊙ S
 }
 
 // GradSink receives the gradient of one micro-batch, from the top of the model to the lowest wanted weight.
