@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,9 @@ func join(ctx context.Context, addr string, wait time.Duration, s *config.Settin
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := checkBuild(); err != nil {
+		return config.Kind(config.ErrRefused, err)
+	}
 	id, err := identity(s.Name)
 	if err != nil {
 		return err
@@ -123,6 +127,21 @@ func join(ctx context.Context, addr string, wait time.Duration, s *config.Settin
 		log.Debug("left without a word", "err", left)
 	}
 	return err
+}
+
+// checkBuild refuses a program compiled for newer processors than the least: there the compiler fuses multiplications and
+// additions, and package math takes other paths, so that results would depend on how the program was built.
+func checkBuild() error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, s := range info.Settings {
+		if s.Key == "GOAMD64" && s.Value != "v1" {
+			return fmt.Errorf("this program was built with GOAMD64=%s, whose arithmetic differs: build it with GOAMD64=v1, as make build does", s.Value)
+		}
+	}
+	return nil
 }
 
 // leaveTimeout bounds the farewell to the gossip.

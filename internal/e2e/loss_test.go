@@ -88,10 +88,10 @@ func TestLostMemberEndsTheRunByName(t *testing.T) {
 	dir := workplace(t, home)
 	serve := start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0")
 	addr := serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
-	nodes := map[string]*process{}
+	nodes, door := map[string]*process{}, addr
 	for _, name := range []string{"ada", "bob", "cleo"} {
-		nodes[name] = start(t, t.TempDir(), "node", "join", addr, "--name", name, "--threads", "1")
-		nodes[name].await(t, `msg=joined`)
+		nodes[name] = start(t, t.TempDir(), "node", "join", door, "--name", name, "--threads", "1")
+		door = nodes[name].await(t, `msg=joined .*addr=(\S+)`)[1] // the next one joins by this member's address
 	}
 	launch := start(t, home, "coordinator", "launch", filepath.Join(dir, "spec.yaml"), "--coordinator", addr,
 		"--set", "steps=100000", "--set", "members.min=3")
