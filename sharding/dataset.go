@@ -159,7 +159,7 @@ func checkLine(line []byte) error {
 	case line[0] == '[':
 		return errors.New("is a JSON array: write one object to a line (JSONL)")
 	}
-	_, err := parseFields(line)
+	_, _, err := parse(line)
 	return err
 }
 

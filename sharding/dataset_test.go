@@ -79,7 +79,6 @@ func TestBadLinesAreNamed(t *testing.T) {
 		`nearest is instruction/input/output, where it lacks "output"`:                                               `{"instruction":"q","input":"a"}`,
 		`nearest is instruction/input/output, where it does not have "text"`:                                         `{"instruction":"q","output":"a","text":"t"}`,
 		`nearest is text, where it lacks "text" and it does not have "txt"`:                                          `{"txt":"a"}`,
-		`"messages" are not read: write each exchange as`:                                                            `{"messages":[]}`,
 	} {
 		path := write(t, "data.jsonl", text)
 		_, err := Index([]string{path})
@@ -140,16 +139,21 @@ func TestAFileThatChangesIsNoticed(t *testing.T) {
 }
 
 func FuzzLineIsReadOrRefused(f *testing.F) {
-	for _, line := range []string{`{"text":"a"}`, `{"prompt":"a","completion":"b"}`, `{"question":"a","answer":"b"}`, `{"instruction":"a","input":null,"output":"b"}`, `{"textt":"\ud800"}`, `[]`, `{"text":{}}`} {
+	for _, line := range []string{`{"text":"a"}`, `{"prompt":"a","completion":"b"}`, `{"question":"a","answer":"b"}`, `{"instruction":"a","input":null,"output":"b"}`, `{"textt":"\ud800"}`, `[]`, `{"text":{}}`,
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[]}],"tools":[{}]}`,
+		`{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}],"system":"s"}`} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		if len(line) == 0 || checkLine(line) != nil {
 			return
 		}
-		fields, err := parseFields(line)
+		fields, c, err := parse(line)
 		if err != nil {
 			t.Fatalf("line %q passes the check and is refused later: %v", line, err)
+		}
+		if c != nil {
+			return
 		}
 		if _, ok := fields["text"]; !ok {
 			fields.exchange()

@@ -47,11 +47,19 @@ func (e *Encoder) hash() [32]byte {
 // Encode returns the tokens of a line of a dataset as docs/formats.md says (Samples). Errors begin with where.
 // A sample that loses all its counted tokens by truncation stays, and counts for nothing.
 func (e *Encoder) Encode(raw []byte, where string) (Example, error) {
-	f, err := parseFields(raw)
+	f, c, err := parse(raw)
 	if err != nil {
 		return Example{}, fmt.Errorf("%s: %w", where, err)
 	}
-	x, err := e.encode(f)
+	var x Example
+	if c != nil {
+		x, err = e.encodeConversation(c)
+	} else {
+		x, err = e.encode(f)
+	}
+	if err == nil {
+		err = e.fit(&x)
+	}
 	if err != nil {
 		return Example{}, fmt.Errorf("%s: %w", where, err)
 	}
@@ -74,18 +82,36 @@ func (e *Encoder) encode(f fields) (Example, error) {
 		x.PromptTokens = len(x.Tokens)
 		x.Tokens = append(append(x.Tokens, e.tok.Encode(answer, false)...), eos)
 	}
-	if most := e.config.MaxTokens; most > 0 && len(x.Tokens) > most {
-		if e.config.Overflow == "refuse" {
-			return x, fmt.Errorf("sample has %d tokens, data.max_tokens is %d: raise it, shorten the sample, or set data.overflow to truncate", len(x.Tokens), most)
-		}
-		x.Tokens = x.Tokens[:most:most]
-		x.PromptTokens = min(x.PromptTokens, most)
-	}
 	x.Counted = make([]bool, len(x.Tokens))
 	for i := max(1, x.PromptTokens); i < len(x.Tokens); i++ {
 		x.Counted[i] = true
 	}
 	return x, nil
+}
+
+func (e *Encoder) encodeConversation(c *conversation) (Example, error) {
+	chat, err := e.tok.Chat(c.messages, c.tools)
+	if err != nil {
+		return Example{}, err
+	}
+	if len(chat.Counted) > 0 {
+		chat.Counted[0] = false // nothing predicts it
+	}
+	return Example{Tokens: chat.Tokens, Counted: chat.Counted, PromptTokens: chat.Prompt, Answer: c.answer}, nil
+}
+
+// fit cuts or refuses what is too long.
+func (e *Encoder) fit(x *Example) error {
+	most := e.config.MaxTokens
+	if most == 0 || len(x.Tokens) <= most {
+		return nil
+	}
+	if e.config.Overflow == "refuse" {
+		return fmt.Errorf("sample has %d tokens, data.max_tokens is %d: raise it, shorten the sample, or set data.overflow to truncate", len(x.Tokens), most)
+	}
+	x.Tokens, x.Counted = x.Tokens[:most:most], x.Counted[:most:most]
+	x.PromptTokens = min(x.PromptTokens, most)
+	return nil
 }
 
 // The template of instruction samples, with and without input.

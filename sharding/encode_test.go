@@ -12,8 +12,9 @@ import (
 	"github.com/torctrain/torc/model/tokenizer"
 )
 
-// bytewise is a tokenizer with one id to a byte behind <|end|> (0) and <s> (1), that writes <s> before a text.
-func bytewise(t testing.TB, eos string) *tokenizer.Tokenizer {
+// bytewise is a tokenizer with one id to a byte behind <|end|> (0) and <s> (1), that writes <s> before a text. It may have a
+// chat template.
+func bytewise(t testing.TB, eos string, chat ...string) *tokenizer.Tokenizer {
 	t.Helper()
 	file, err := tokenizer.TrainBPE(strings.NewReader(""), 258, []string{"<|end|>", "<s>"})
 	if err != nil {
@@ -33,7 +34,11 @@ func bytewise(t testing.TB, eos string) *tokenizer.Tokenizer {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for name, data := range map[string][]byte{"tokenizer.json": file, "tokenizer_config.json": config} {
+	files := map[string][]byte{"tokenizer.json": file, "tokenizer_config.json": config}
+	for _, template := range chat {
+		files["chat_template.jinja"] = []byte(template)
+	}
+	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ type shape struct {
 	optional string   // may be there; "" for none
 }
 
-// shapes are tried in this order; messages is known by name only.
+// shapes are tried in this order. Samples with messages are another kind (conversation.go), known here for their name.
 var shapes = []shape{
 	{keys: []string{"text"}},
 	{keys: []string{"prompt", "completion"}},
@@ -36,15 +36,24 @@ func (s shape) String() string {
 // fields are the texts of a sample, by key. Exactly the keys of one shape are there, but for an optional one.
 type fields map[string]string
 
-// parseFields reads a line and checks that its keys make a known shape.
-func parseFields(raw []byte) (fields, error) {
+// parse reads a line and checks that its keys make a known sample: one of the two results.
+func parse(raw []byte) (fields, *conversation, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, syntax(err)
+		return nil, nil, syntax(err)
 	}
 	if object == nil {
-		return nil, errors.New("is null: write a JSON object")
+		return nil, nil, errors.New("is null: write a JSON object")
 	}
+	c, err := parseConversation(object)
+	if c != nil || err != nil {
+		return nil, c, err
+	}
+	f, err := parseFields(object)
+	return f, nil, err
+}
+
+func parseFields(object map[string]json.RawMessage) (fields, error) {
 	s, err := findShape(object)
 	if err != nil {
 		return nil, err
@@ -71,9 +80,6 @@ func parseFields(raw []byte) (fields, error) {
 
 // findShape returns the shape that has exactly the keys of object.
 func findShape(object map[string]json.RawMessage) (shape, error) {
-	if _, ok := object["messages"]; ok {
-		return shape{}, errors.New(`"messages" are not read: write each exchange as "prompt" and "completion"`)
-	}
 	best, least := shape{}, math.MaxInt // the shape that shares most keys, then the one with the likeliest misspelling
 	for _, s := range shapes {
 		missing, extra := s.compare(object)
