@@ -23,10 +23,10 @@ func newDataCmd() *cobra.Command {
 	return cmd
 }
 
-// checkedData is what data check --json prints.
+// checkedData is what data check --json prints: the samples themselves stand where the summary has their number.
 type checkedData struct {
 	sharding.Summary
-	Each []checkedSample `json:"samples"`
+	Samples []checkedSample `json:"samples"`
 }
 
 // checkedSample is a sample as the model sees it.
@@ -60,11 +60,11 @@ Samples longer than --max-tokens are cut as in a run; 0, the default, cuts none.
 			if err != nil {
 				return err
 			}
-			all := checkedData{Each: []checkedSample{}}
+			all := checkedData{Samples: []checkedSample{}}
 			out := cmd.OutOrStdout()
 			all.Summary, err = sharding.Check(ds, sharding.NewEncoder(tok, c), func(s sharding.Checked) bool {
 				if wantsJSON(cmd) {
-					all.Each = append(all.Each, checkedSample{s.Where, s.IDs, s.Counted})
+					all.Samples = append(all.Samples, checkedSample{s.Where, s.IDs, s.Counted})
 				} else if show > 0 {
 					show--
 					fmt.Fprintf(out, "%s\n%s\n\n", s.Where, marked(s.Runs))
