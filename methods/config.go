@@ -11,14 +11,16 @@ import (
 
 // Config chooses a method and its budget. Fields of other methods than the named one must be zero.
 type Config struct {
-	// Name is the method: "lift", "s2ft" or "full".
+	// Name is the method: "lift", "s2ft", "sorsa", "pissa", "lora" or "full".
 	Name string `yaml:"name" json:"name"`
 	// Modules says which weights are trained. full: "all" (the default: with embeddings, norms, biases and head) or
-	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down). s2ft has no such field.
+	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down). The others train the projections
+	// and have no such field.
 	Modules string `yaml:"modules" json:"modules,omitempty"`
 
 	// Rank is the budget of lift: an (m, n) weight trains min((m+n)·Rank, m·n) values, as many as low-rank factors of
-	// that rank would have. Default 16, which is 4.6 % of a 135M model and 0.6 % of an 8B one.
+	// that rank would have. For sorsa, pissa and lora it is that rank, at most the smaller side of every projection.
+	// Default 16, which is 4.6 % of a 135M model and 0.6 % of an 8B one.
 	Rank int `yaml:"rank" json:"rank,omitempty"`
 	// Density, in (0, 1], is the budget of lift as a share of each weight. 0, the default, leaves the budget to Rank.
 	Density float64 `yaml:"density" json:"density,omitempty"`
@@ -40,6 +42,20 @@ type Config struct {
 	Up   float64 `yaml:"up" json:"up,omitempty"`
 	// Select is how s2ft chooses heads and channels: "random", by the run's seed.
 	Select string `yaml:"select" json:"select,omitempty"`
+
+	// Lambda is the weight of sorsa's penalty, which is a mean over all factors: a number from 0 up, "published" (0.2083, the
+	// default: what the authors' runs had) or "paper" (13.33: what the paper's formula gives with their settings). 0 is no penalty.
+	Lambda string `yaml:"lambda" json:"lambda,omitempty"`
+	// Penalty is how sorsa measures the distance of a factor from orthonormality: "frobenius" (the default, as published),
+	// "smoothed" (differentiable at 0) or "squared".
+	Penalty string `yaml:"penalty" json:"penalty,omitempty"`
+	// Alpha scales the low-rank path by Alpha/Rank. Default 0: sorsa does not scale it, lora takes twice the rank.
+	Alpha float64 `yaml:"alpha" json:"alpha,omitempty"`
+	// RSLoRA makes that Alpha/√Rank (lora).
+	RSLoRA bool `yaml:"rslora" json:"rslora,omitempty"`
+	// Dropout, in [0, 1), is the share of a weight's input that lora's path does not see in training, drawn anew for each
+	// weight, token, lane and step by the run's seed. Default 0.
+	Dropout float64 `yaml:"dropout" json:"dropout,omitempty"`
 }
 
 // Default returns the configuration of the named method before anything is said about it.
@@ -52,6 +68,10 @@ func Default(name string) Config {
 		return Config{Name: name, Modules: "linear", Rank: 16, Refresh: 400}
 	case "s2ft":
 		return Config{Name: name, O: 0.052, Down: 0.02, Select: "random"}
+	case "sorsa":
+		return Config{Name: name, Rank: 16, Lambda: "published", Penalty: "frobenius"}
+	case "pissa", "lora":
+		return Config{Name: name, Rank: 16}
 	}
 	return Config{Name: name}
 }
@@ -66,8 +86,14 @@ func (c Config) Validate() error {
 			c.validateUnused("modules", "rank", "density", "filter", "refresh", "lead"), c.validateLIFT())
 	case "s2ft":
 		return cmp.Or(c.validateUnused("o", "down", "v", "up", "select"), c.validateS2FT())
+	case "sorsa":
+		return cmp.Or(c.validateUnused("rank", "lambda", "penalty", "alpha"), c.validateLowRank(), c.validateSORSA())
+	case "pissa":
+		return cmp.Or(c.validateUnused("rank"), c.validateLowRank())
+	case "lora":
+		return cmp.Or(c.validateUnused("rank", "alpha", "rslora", "dropout"), c.validateLowRank())
 	}
-	return fmt.Errorf("method.name is %q: use lift, s2ft or full", c.Name)
+	return fmt.Errorf("method.name is %q: use lift, s2ft, sorsa, pissa, lora or full", c.Name)
 }
 
 func (c Config) validateModules(known ...string) error {
@@ -94,6 +120,11 @@ func (c Config) validateUnused(has ...string) error {
 		{"v", c.V != 0},
 		{"up", c.Up != 0},
 		{"select", c.Select != ""},
+		{"lambda", c.Lambda != ""},
+		{"penalty", c.Penalty != ""},
+		{"alpha", c.Alpha != 0},
+		{"rslora", c.RSLoRA},
+		{"dropout", c.Dropout != 0},
 	} {
 		if f.set && !slices.Contains(has, f.name) {
 			return fmt.Errorf("method.%s is set, but %s has no such field, only %s", f.name, c.Name, strings.Join(has, ", "))
@@ -136,6 +167,28 @@ func (c Config) validateS2FT() error {
 	}
 	if c.Select != "random" {
 		return fmt.Errorf("method.select is %q: use random", c.Select)
+	}
+	return nil
+}
+
+func (c Config) validateLowRank() error {
+	switch {
+	case c.Rank < 1 || c.Rank > 1<<20:
+		return fmt.Errorf("method.rank is %d: use 1 or more, up to the smaller side of the weights", c.Rank)
+	case !(c.Alpha >= 0 && c.Alpha < 1e30):
+		return fmt.Errorf("method.alpha is %v: use a number above 0, or 0 for the default", c.Alpha)
+	case !(c.Dropout >= 0 && c.Dropout < 1):
+		return fmt.Errorf("method.dropout is %v: use at least 0 and less than 1", c.Dropout)
+	}
+	return nil
+}
+
+func (c Config) validateSORSA() error {
+	if _, ok := c.lambda(); !ok {
+		return fmt.Errorf("method.lambda is %q: use a number from 0 up, published or paper", c.Lambda)
+	}
+	if c.Penalty != "frobenius" && c.Penalty != "smoothed" && c.Penalty != "squared" {
+		return fmt.Errorf("method.penalty is %q: use frobenius, smoothed or squared", c.Penalty)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@
 //	full   θ = W            every element of the weights it covers
 //	s2ft   W[:, S] = θ      whole input channels of O and Down, or rows of V and Up
 //	lift   W[set] = θ       the elements at which a low-rank approximation of a weight is largest, chosen anew now and then
+//	sorsa  W = R + Bᵀ·diag(s)·A     θ = A, s, B: leading singular vectors, held near orthonormality, and their values
+//	pissa, lora  W = R + c·Bᵀ·A     θ = A, B: the same with values folded in and nothing held; from noise and zero
 //
 //	            Push: θ ─→ W                       Select: W ─→ set
 //	AdamW: θ, m, v ←─ dθ ←─ Pull: dW in factors    Adopt:  θ, m, v of one set ─→ of the next
@@ -17,5 +19,6 @@
 //
 // The package does not run the model, sum over members or write files.
 //
-// Start reading at method.go, then lift.go, principal.go (which weights are principal) and adamw.go.
+// Start reading at method.go, then lift.go, principal.go (which weights are principal), lowrank.go (paths beside the weights)
+// and adamw.go.
 package methods

@@ -460,7 +460,7 @@ func TestConfigNamesTheFieldItRefuses(t *testing.T) {
 		c    Config
 		want string
 	}{
-		{Default("lora"), `method.name is "lora"`},
+		{Default("dora"), `method.name is "dora"`},
 		{Config{Name: "lift", Modules: "all", Rank: 1}, `method.modules is "all"`},
 		{Config{Name: "full", Modules: "mlp"}, `method.modules is "mlp"`},
 		{Config{Name: "full", Modules: "all", Rank: 3}, "method.rank is set"},

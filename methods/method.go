@@ -32,6 +32,26 @@ type Method interface {
 	Penalty(id model.WeightID, theta, dtheta []float32) float64
 }
 
+// Factored is a Method that trains low-rank paths beside the weights (SORSA, PiSSA, LoRA).
+type Factored interface {
+	Method
+	// Prepare gives w, as the base model has it, side paths, and may change the weights beside them. It comes before a model
+	// is made of w, and before all other methods but Len, Tensors and Wants. The weights are spread over workers, kernels
+	// of one arithmetic; how many there are does not show in the result. On an error w is of no use any more.
+	Prepare(workers []model.Kernels, w *model.Weights) error
+	// Merge sets the weights to what θ makes of them, in the type the base has, and takes the side paths away. A model that
+	// was made of w before has no meaning any more; the Method needs Prepare again.
+	Merge(k model.Kernels, theta []float32, w *model.Weights)
+}
+
+// Prepare readies w for m if m is Factored; other methods take weights as they are.
+func Prepare(m Method, workers []model.Kernels, w *model.Weights) error {
+	if f, ok := m.(Factored); ok {
+		return f.Prepare(workers, w)
+	}
+	return nil
+}
+
 // Refresher is a Method whose index sets are recomputed during the run (LIFT).
 type Refresher interface {
 	Method

@@ -27,12 +27,21 @@ func New(c Config, w *model.Weights, seed uint64) (Method, error) {
 		return newLIFT(c, l, key), nil
 	case "s2ft":
 		return newS2FT(l, params, channels), nil
+	case "sorsa":
+		return newSORSA(newLowRank(c, l, rng.New(seed).Sub(streamFactors))), nil
+	case "pissa":
+		return &pissa{newLowRank(c, l, rng.New(seed).Sub(streamFactors))}, nil
+	case "lora":
+		return &lora{newLowRank(c, l, rng.New(seed).Sub(streamFactors))}, nil
 	}
 	return &full{layout: l}, nil
 }
 
-// streamSelect names the random numbers of this package among those of a run: FNV-1a of "methods/select".
-const streamSelect = 0x789861892a84fdfa
+// Names of the random numbers of this package among those of a run: FNV-1a of "methods/select" and "methods/factors".
+const (
+	streamSelect  = 0x789861892a84fdfa
+	streamFactors = 0xfc852d8f833554c2
+)
 
 // TensorCount is how much of a weight is trained.
 type TensorCount struct {
@@ -72,6 +81,11 @@ func (c Config) layout(params []model.ParamShape, key rng.Key) (l layout, channe
 			n = 0
 		case c.Name == "lift":
 			n = c.budget(p.Rows, p.Cols)
+		case c.lowRank():
+			if least := min(p.Rows, p.Cols); c.Rank > least {
+				return layout{}, nil, fmt.Errorf("method.rank is %d: %s is (%d, %d), use up to %d", c.Rank, p.Name, p.Rows, p.Cols, least)
+			}
+			n = (p.Rows+p.Cols)*c.Rank + c.values()
 		}
 		counts = append(counts, n)
 	}
@@ -83,10 +97,10 @@ func (c Config) layout(params []model.ParamShape, key rng.Key) (l layout, channe
 
 // trains says whether weights of module m are trained, by Modules.
 func (c Config) trains(m model.Module) bool {
-	switch c.Modules {
-	case "mlp":
+	switch {
+	case c.Modules == "mlp":
 		return m == model.Gate || m == model.Up || m == model.Down
-	case "linear":
+	case c.Modules == "linear", c.lowRank():
 		return m.Linear()
 	}
 	return true

@@ -7,14 +7,14 @@ import (
 
 // Optimizer configures AdamW and the course of its rate.
 type Optimizer struct {
-	// LR is the peak rate. Defaults: lift and s2ft 2e-4, full 5e-5.
+	// LR is the peak rate. Defaults: lift, s2ft and lora 2e-4, sorsa and pissa 1e-4, full 5e-5.
 	LR float64 `yaml:"lr" json:"lr"`
-	// Schedule is how the rate falls after warm-up: "linear" (the default) or "cosine" to 0, or "constant".
+	// Schedule is how the rate falls after warm-up: "linear" or "cosine" (the default for sorsa and pissa) to 0, or "constant".
 	Schedule string `yaml:"schedule" json:"schedule"`
 	// Warmup is the time over which the rate rises from 0: below 1 a fraction of all steps, rounded down, else a number of
 	// steps. Default 0.03.
 	Warmup float64 `yaml:"warmup" json:"warmup"`
-	// Beta1 and Beta2 are the decay of the two moments, in [0, 1). Defaults: 0.9, and 0.95 for lift and s2ft, 0.999 for full. With
+	// Beta1 and Beta2 are the decay of the two moments, in [0, 1). Defaults: 0.9, and 0.95 for lift and s2ft, 0.999 for others. With
 	// lift a Beta2 near 1 makes the first updates of a coordinate that enters the set several times the rate.
 	Beta1 float64 `yaml:"beta1" json:"beta1"`
 	Beta2 float64 `yaml:"beta2" json:"beta2"`
@@ -34,6 +34,10 @@ func DefaultOptimizer(method string) Optimizer {
 		o.LR, o.Beta2, o.Eps, o.Clip = 2e-4, 0.95, 1e-6, 0
 	case "s2ft": // source: the authors' scripts, arXiv:2412.06289
 		o.LR, o.Beta2 = 2e-4, 0.95
+	case "lora":
+		o.LR = 2e-4
+	case "sorsa", "pissa": // source: the authors' scripts, arXiv:2409.00055, but for the rate: theirs, 3e-5, is for 7B and rank 128
+		o.LR, o.Schedule = 1e-4, "cosine"
 	}
 	return o
 }

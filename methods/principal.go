@@ -33,7 +33,7 @@ func newPrincipal(k model.Kernels, w *model.Matrix, rank int, key rng.Key) *prin
 	if rank >= min(w.Rows, w.Cols) {
 		return p
 	}
-	p.basis = p.e.leading(p.e.gram(w), rank, key)
+	p.basis = p.e.leading(p.e.gram(w), rank, rounds, key)
 	if w.Cols > w.Rows {
 		p.side = p.e.New(rank, w.Cols)
 		k.LinearGradX(p.side.Float32s(), p.basis.Float32s(), w, rank)

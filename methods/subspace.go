@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	rounds   = 20 // of block iteration: enough for every spectrum with structure
+	rounds   = 20 // of block iteration to choose sets by: enough for every spectrum with structure
 	oversize = 8  // directions iterated beyond the rank: they take up what has not converged
 )
 
 // leading returns an orthonormal basis (rank, s), one vector per row, of the subspace of the largest eigenvalues of the
 // positive semidefinite g (s, s). Where g has fewer directions than rank, the other rows lie where g is nothing.
-func (e Engine) leading(g *tensor.Dense, rank int, key rng.Key) *tensor.Dense {
+func (e Engine) leading(g *tensor.Dense, rank, rounds int, key rng.Key) *tensor.Dense {
 	s := g.Shape()[0]
 	b := min(rank+oversize, s)
 	q, next := e.New(b, s), e.New(b, s)
