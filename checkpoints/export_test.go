@@ -151,10 +151,15 @@ func TestFailedExportLeavesNothing(t *testing.T) {
 func TestStateAndBaseGiveTheTrainedWeights(t *testing.T) {
 	for _, c := range []methods.Config{
 		{Name: "lift", Modules: "linear", Rank: 2, Refresh: 2}, methods.Default("full"), {Name: "full", Modules: "linear"},
+		{Name: "sorsa", Rank: 2, Lambda: "paper", Penalty: "frobenius"}, {Name: "pissa", Rank: 2}, {Name: "lora", Rank: 2},
 	} {
 		w := tinyWeights(t, model.BF16)
 		m, err := methods.New(c, w, 1)
 		if err != nil {
+			t.Fatal(err)
+		}
+		kernels := []model.Kernels{cpu.Ref()}
+		if err := methods.Prepare(m, kernels, w); err != nil {
 			t.Fatal(err)
 		}
 		s := &State{Theta: m.Start(w), M: make([]float32, m.Len()), V: make([]float32, m.Len())}
@@ -181,10 +186,31 @@ func TestStateAndBaseGiveTheTrainedWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := read.Apply(again, fresh); err != nil {
+		if err := read.Merge(kernels, again, fresh); err != nil {
 			t.Fatal(err)
 		}
+		if f, ok := m.(methods.Factored); ok {
+			f.Merge(kernels[0], s.Theta, w)
+		}
+		for _, p := range fresh.Params {
+			if p.DType != model.BF16 || p.Side != nil {
+				t.Errorf("%s: %s is stored as %v, side path %v", c.Name, p.Name, p.DType, p.Side)
+			}
+		}
 		same(t, fresh, w)
+	}
+}
+
+func TestApplyWantsPreparedWeights(t *testing.T) {
+	w := tinyWeights(t, model.BF16)
+	m, err := methods.New(methods.Config{Name: "lora", Rank: 2}, w, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := m.Len()
+	s := &State{Theta: make([]float32, k), M: make([]float32, k), V: make([]float32, k)}
+	if err := s.Apply(m, w); err == nil || !strings.Contains(err.Error(), "methods.Prepare") {
+		t.Errorf("error is %v, want one that names methods.Prepare", err)
 	}
 }
 

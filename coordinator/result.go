@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/torctrain/torc/checkpoints"
@@ -15,6 +16,7 @@ import (
 	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
 )
 
 // result is an ended run as the coordinator keeps it under $TORC_HOME/runs/RUN.
@@ -96,5 +98,14 @@ func (r *result) weights() (*model.Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w, r.state.Apply(m, w)
+	var workers []model.Kernels
+	for range runtime.NumCPU() {
+		k, err := cpu.New(1, cpu.Auto)
+		if err != nil {
+			return nil, err
+		}
+		defer k.Close()
+		workers = append(workers, k)
+	}
+	return w, r.state.Merge(workers, m, w)
 }

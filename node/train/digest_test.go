@@ -88,6 +88,9 @@ func (c toy) job(t *testing.T, threads int) *Job {
 		t.Fatal(err)
 	}
 	t.Cleanup(one.Close)
+	if err := methods.Prepare(method, []model.Kernels{one, k}[:1+threads%2], w); err != nil {
+		t.Fatal(err)
+	}
 	c.data.vocab, c.data.micro = config.Vocab, 2
 	return &Job{Spec: r, SpecHash: [32]byte{1}, Steps: uint64(c.steps), Kernels: k, Workers: []model.Kernels{one}, Weights: w, Method: method, Train: c.data, Valid: c.data}
 }
@@ -164,11 +167,16 @@ func deal(members, lanes int) []int {
 func TestDigestDoesNotDependOnMembers(t *testing.T) {
 	lift := methods.Default("lift")
 	lift.Rank, lift.Filter, lift.Refresh = 2, 2, 3
+	sorsa, pissa, lora := methods.Default("sorsa"), methods.Default("pissa"), methods.Default("lora")
+	sorsa.Rank, pissa.Rank, lora.Rank, lora.Dropout = 3, 2, 2, 0.2
 	idle := toyData{idle: func(step uint64, lane int) bool { return step == 4 && lane > 2 || step == 5 }}
 	for name, c := range map[string]toy{
 		"lift bf16, refreshes before steps 1, 3, 6": {method: lift, dtype: model.BF16, lanes: 7, steps: 7},
 		"lift fp32, idle lanes and an empty step":   {method: lift, dtype: model.F32, lanes: 7, steps: 7, data: idle},
-		"full bf16": {method: methods.Default("full"), dtype: model.BF16, lanes: 7, steps: 4},
+		"full bf16":                 {method: methods.Default("full"), dtype: model.BF16, lanes: 7, steps: 4},
+		"sorsa bf16":                {method: sorsa, dtype: model.BF16, lanes: 7, steps: 4},
+		"pissa fp32, an empty step": {method: pissa, dtype: model.F32, lanes: 7, steps: 6, data: idle},
+		"lora bf16, dropout":        {method: lora, dtype: model.BF16, lanes: 7, steps: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.edit = func(r *spec.Resolved) { r.Validate.Every = 2 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/internal/rng"
 	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/sharding"
@@ -19,6 +20,7 @@ type lane struct {
 	span    map[model.WeightID]span // the tensors of each trained weight
 	scratch []float32               // dθ of the weight that is being pulled
 	batch   model.Batch
+	chance  rng.Key // of the run, for what a lane's gradient draws
 
 	// While a lane runs:
 	own    []int32
@@ -31,8 +33,13 @@ type lane struct {
 // span is a range of tensors, those of one weight.
 type span struct{ from, to int }
 
-func newLane(m *model.Llama, method methods.Method) *lane {
-	l := &lane{model: m, method: method, tensors: method.Tensors(), span: map[model.WeightID]span{}}
+// streamLane names the random numbers of lanes among those of a run: FNV-1a of "train/dropout".
+const streamLane = 0x1fc616ddad4bab59
+
+func newLane(m *model.Llama, method methods.Method, seed uint64) *lane {
+	l := &lane{
+		model: m, method: method, tensors: method.Tensors(), span: map[model.WeightID]span{}, chance: rng.New(seed).Sub(streamLane),
+	}
 	longest := 0
 	for j, t := range l.tensors {
 		s, seen := l.span[t.Weight]
@@ -55,6 +62,7 @@ func (l *lane) add(number int, step uint64, examples []sharding.Example, own []i
 	if len(examples) == 0 {
 		return
 	}
+	l.batch.Chance = l.chance.Sub(step, uint64(number))
 	loss, counted := l.model.Gradient(l.batch, l)
 	side.Counted += int64(counted)
 	side.Loss += allreduce.FixedLoss(loss)

@@ -39,6 +39,9 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := methods.Prepare(method, m.cfg.Workers, w); err != nil {
+		return nil, err
+	}
 	tok, err := tokenizer.Load(base)
 	if err != nil {
 		return nil, err

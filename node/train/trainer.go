@@ -105,7 +105,7 @@ func NewTrainer(job *Job, observer Observer, log *slog.Logger) *Trainer {
 	llama.Train(job.Method.Wants)
 	t := &Trainer{
 		job: job, log: log, observer: observer, lanes: lanes,
-		lane: newLane(llama, job.Method),
+		lane: newLane(llama, job.Method, job.Spec.Seed),
 		m:    make([]float32, k), v: make([]float32, k),
 		scales: allreduce.NewScales(tensors),
 		own:    make([]int32, k), total: make([]int32, k),
