@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -87,4 +88,25 @@ func (s *State) check() error {
 		}
 	}
 	return nil
+}
+
+// CopyFrom makes s equal to from and independent of it, in the memory that s has as far as it goes: a checkpoint is written
+// from such a copy while training goes on.
+func (s *State) CopyFrom(from *State) {
+	s.Spec, s.Step = from.Spec, from.Step
+	s.Theta, s.M, s.V = append(s.Theta[:0], from.Theta...), append(s.M[:0], from.M...), append(s.V[:0], from.V...)
+	s.Scales, s.Pending = append(s.Scales[:0], from.Scales...), append(s.Pending[:0], from.Pending...)
+	s.Sets = resize(s.Sets, len(from.Sets))
+	for i, set := range from.Sets {
+		s.Sets[i] = append(s.Sets[i][:0], set...)
+	}
+	s.Retired = resize(s.Retired, len(from.Retired))
+	for i, r := range from.Retired {
+		s.Retired[i].At, s.Retired[i].Bits = append(s.Retired[i].At[:0], r.At...), append(s.Retired[i].Bits[:0], r.Bits...)
+	}
+}
+
+// resize makes v n long and keeps what its elements hold, beyond its end too.
+func resize[T any](v []T, n int) []T {
+	return slices.Grow(v[:0], n)[:n]
 }

@@ -243,3 +243,34 @@ func BenchmarkState(b *testing.B) {
 		})
 	}
 }
+
+// A copy is equal and shares nothing, also in memory that was used before.
+func TestCopyIsEqualAndApart(t *testing.T) {
+	var dst State
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawState(t)
+		dst.CopyFrom(s)
+		want := s.Digest()
+		if dst.Digest() != want || dst.Fence() != s.Fence() {
+			t.Fatal("a copy is another state")
+		}
+		for _, v := range [][]float32{s.Theta, s.M, s.V, s.Pending} {
+			for i := range v {
+				v[i]++
+			}
+		}
+		for i := range s.Scales {
+			s.Scales[i]++
+		}
+		for _, v := range s.Sets {
+			clear(v)
+		}
+		for _, r := range s.Retired {
+			clear(r.At)
+			clear(r.Bits)
+		}
+		if dst.Digest() != want {
+			t.Fatal("a copy changes with what it was made of")
+		}
+	})
+}
