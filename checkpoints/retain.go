@@ -10,14 +10,17 @@ import (
 // Collect removes what retention no longer asks for: manifests beyond the newest and the best, and pieces of checkpoints
 // that are not kept and have two newer committed ones. A manifest goes before its pieces, and for good, so that a crash
 // between leaves pieces without a manifest, never a manifest without its pieces.
-func (s *Store) Collect() error {
-	if err := s.collect(); err != nil {
+func (s *Store) Collect() error { return s.collectBut("") }
+
+// collectBut is Collect and leaves the manifest of one name where it is, with its pieces.
+func (s *Store) collectBut(name string) error {
+	if err := s.collect(name); err != nil {
 		return fmt.Errorf("remove old checkpoints in %s: %w", s.dir, err)
 	}
 	return nil
 }
 
-func (s *Store) collect() error {
+func (s *Store) collect(but string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all, err := s.Manifests()
@@ -31,6 +34,11 @@ func (s *Store) collect() error {
 	kept := retained(all, s.cfg)
 	var errs []error
 	removed := false
+	for _, m := range all {
+		if m.name() == but && !slices.Contains(kept, m) {
+			kept = append(kept, m)
+		}
+	}
 	for _, m := range all {
 		if !slices.Contains(kept, m) {
 			errs = append(errs, s.fs.Remove(s.path(m.name())))

@@ -188,7 +188,8 @@ func (b *batch) discard() {
 	}
 }
 
-// Commit keeps a manifest and then removes what retention no longer asks for. It may be called again with the same
+// Commit keeps a manifest and then removes what retention no longer asks for, never m itself: a run that was set back to an
+// older step commits checkpoints that are not the newest until it has caught up. It may be called again with the same
 // manifest. An error after which the manifest is kept all the same, because only the removal of old files went wrong,
 // wraps ErrNotRemoved.
 func (s *Store) Commit(m *Manifest) error {
@@ -207,7 +208,7 @@ func (s *Store) Commit(m *Manifest) error {
 	if err != nil {
 		return fmt.Errorf("commit checkpoint of step %d in %s: %w", m.Step, s.dir, advise(err))
 	}
-	if err := s.Collect(); err != nil {
+	if err := s.collectBut(m.name()); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotRemoved, err)
 	}
 	return nil

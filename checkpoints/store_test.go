@@ -195,6 +195,22 @@ func TestOldCheckpointsGo(t *testing.T) {
 	}
 }
 
+// A run that was set back, because newer checkpoints were lost, keeps what it commits.
+func TestLatestCommitStaysThoughItIsNotTheNewest(t *testing.T) {
+	m := newMemFS()
+	s := openStore(t, m, Default())
+	mustCheckpoint(t, s, stateAt(200, 9))
+	mustCheckpoint(t, s, stateAt(300, 9))
+	mustCheckpoint(t, s, stateAt(150, 9))
+	loads(t, s, stateAt(150, 9))
+	mustCheckpoint(t, s, stateAt(160, 9))
+	loads(t, s, stateAt(160, 9))
+	loads(t, s, stateAt(300, 9))
+	if len(m.names) != 3*7 {
+		t.Errorf("there are %d files, want 3 checkpoints of 6 pieces and a manifest", len(m.names))
+	}
+}
+
 func TestRemovedCheckpointsAreGone(t *testing.T) {
 	m := newMemFS()
 	s := openStore(t, m, Default())
