@@ -12,9 +12,15 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	if s.Method.Name == "lift" {
 		state += 4 * k
 	}
+	if name := s.Method.Name; name == "sorsa" || name == "pissa" || name == "lora" {
+		state += 4 * k // the model's copy of the factors
+	}
 	longest := 0
 	for _, p := range c.Params() {
 		longest = max(longest, p.Len())
+		if (s.Method.Name == "sorsa" || s.Method.Name == "pissa") && p.Module.Linear() { // what their start leaves is kept in float32
+			use.Weights += int64(p.Len()) * int64(model.F32.Size()-c.DType.Size())
+		}
 	}
 	bytes := map[string]int64{
 		"weights": use.Weights, "activations": use.Activations, "scratch": use.Scratch, "logits": use.Logits,
