@@ -27,7 +27,7 @@ func (d drillData) Examples(step uint64, lane int) ([]sharding.Example, error) {
 
 // BenchmarkStep is one step of the demo's size on one member: 32 lanes of 60 tokens.
 func BenchmarkStep(b *testing.B) {
-	for name, c := range map[string]methods.Config{"lift": liftOf(4), "full": methods.Default("full")} {
+	for name, c := range map[string]methods.Config{"lift": liftOf(4), "full": methods.Default("full"), "lora": ranked("lora"), "sorsa": ranked("sorsa")} {
 		b.Run(name, func(b *testing.B) {
 			config, err := model.Preset("tiny", model.BF16)
 			if err != nil {
@@ -45,6 +45,9 @@ func BenchmarkStep(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			if err := methods.Prepare(method, []model.Kernels{k}, w); err != nil {
+				b.Fatal(err)
+			}
 			job := &Job{Spec: r, SpecHash: [32]byte{1}, Steps: uint64(b.N) + 1, Kernels: k, Workers: []model.Kernels{k}, Weights: w, Method: method, Train: drillData{config.Vocab}}
 			v := &view.View{Run: "bench", Members: []view.Member{{}}, Owner: make([]int, 32), Ring: []int{0}}
 			net := allreduce.MemNet(1)
@@ -59,6 +62,12 @@ func BenchmarkStep(b *testing.B) {
 			b.ReportMetric(float64(32*60*(b.N+1))/b.Elapsed().Seconds(), "tokens/s")
 		})
 	}
+}
+
+func ranked(name string) methods.Config {
+	c := methods.Default(name)
+	c.Rank = 4
+	return c
 }
 
 func liftOf(rank int) methods.Config {
