@@ -18,7 +18,8 @@ import (
 // maxLineBytes bounds a line of a dataset. A longer one is a file of another kind.
 const maxLineBytes = 16 << 20
 
-// Dataset is a list of JSONL files seen as a list of samples, one to a line that is not blank. It holds places, not text.
+// Dataset is a list of files seen as a list of samples, one to a line that is not blank, or one to a row. Files are JSONL,
+// plain or packed by gzip or zstd, or Parquet (packed.go). It holds places, not text.
 // It does not change after Index and is safe for concurrent use; its files must not change either.
 type Dataset struct {
 	files []indexed
@@ -28,6 +29,7 @@ type Dataset struct {
 // indexed is a file of a dataset.
 type indexed struct {
 	path, name string
+	kept       *os.File // what was unpacked, if it has no name; it goes when nobody reads it any more
 	size       int64
 	first      int // sample
 	places     []place
@@ -43,7 +45,7 @@ type place struct {
 // File is a file of a dataset: where it lies, and what messages call it.
 type File struct{ Path, Name string }
 
-// Index reads JSONL files, in the order given, and checks that every line is a sample of a known shape.
+// Index reads files, in the order given, and checks that every line is a sample of a known shape.
 // An error names file and line and what to do. Files without any sample are refused.
 func Index(paths []string) (*Dataset, error) {
 	files := make([]File, len(paths))
@@ -54,18 +56,40 @@ func Index(paths []string) (*Dataset, error) {
 }
 
 // IndexFiles is Index for files that lie elsewhere than where their user knows them.
-func IndexFiles(files []File) (*Dataset, error) { return index(files, checkLine) }
-
-// Open is IndexFiles for files that it has accepted before, here or elsewhere, and that are known by their hash since:
-// lines are found and not looked into.
-func Open(files []File) (*Dataset, error) {
-	return index(files, func([]byte) error { return nil })
+func IndexFiles(files []File) (*Dataset, error) {
+	return index(files, func(x *indexed, f *os.File) error { return x.temporary(f, checkLine) })
 }
 
-func index(files []File, check func(line []byte) error) (*Dataset, error) {
+// Open is IndexFiles for files that it has accepted before, here or elsewhere, and that are known by their hash since:
+// lines are found and not looked into. What packed files hold is kept under cacheDir, if that is not empty, by their content.
+func Open(files []File, cacheDir string) (*Dataset, error) {
+	accept := func([]byte) error { return nil }
+	return index(files, func(x *indexed, f *os.File) error {
+		if cacheDir == "" {
+			return x.temporary(f, accept)
+		}
+		return x.cached(f, cacheDir, accept)
+	})
+}
+
+// Count is the number of samples that Index finds. It checks them likewise, and writes nothing.
+func Count(paths []string) (int, error) {
+	files := make([]File, len(paths))
+	for i, path := range paths {
+		files[i] = File{Path: path, Name: path}
+	}
+	d, err := index(files, func(x *indexed, f *os.File) error { return x.scan(f, nil, checkLine) })
+	if err != nil {
+		return 0, err
+	}
+	return d.n, nil
+}
+
+// index lists files, each of which read looks through.
+func index(files []File, read func(x *indexed, f *os.File) error) (*Dataset, error) {
 	d := &Dataset{}
 	for _, f := range files {
-		x, err := indexFile(f, check)
+		x, err := indexFile(f, read)
 		if err != nil {
 			return nil, err
 		}
@@ -79,14 +103,25 @@ func index(files []File, check func(line []byte) error) (*Dataset, error) {
 	return d, nil
 }
 
-func indexFile(from File, check func(line []byte) error) (indexed, error) {
+func indexFile(from File, read func(x *indexed, f *os.File) error) (indexed, error) {
 	x := indexed{path: from.Path, name: from.Name}
 	f, err := os.Open(from.Path)
 	if err != nil {
 		return x, fmt.Errorf("read data: %w", err)
 	}
 	defer f.Close()
-	lines := lineReader{r: bufio.NewReaderSize(f, 1<<16), most: maxLineBytes}
+	if err := read(&x, f); err != nil {
+		return x, err
+	}
+	if len(x.places) == 0 {
+		return x, fmt.Errorf("%s: no samples: write one JSON object to a line, or leave the file out", x.name)
+	}
+	return x, nil
+}
+
+// lines finds the samples in what r yields.
+func (x *indexed) lines(r io.Reader, check func(line []byte) error) error {
+	lines := lineReader{r: bufio.NewReaderSize(r, 1<<16), most: maxLineBytes}
 	for {
 		p, line, err := lines.next()
 		if err == io.EOF {
@@ -99,17 +134,14 @@ func indexFile(from File, check func(line []byte) error) (indexed, error) {
 			err = check(line)
 		}
 		if err != nil {
-			return x, fmt.Errorf("%s:%d: %w", x.name, p.line, err)
+			return fmt.Errorf("%s:%d: %w", x.name, p.line, err)
 		}
 		if len(line) > 0 {
 			x.places = append(x.places, p)
 		}
 	}
-	if len(x.places) == 0 {
-		return x, fmt.Errorf("%s: no samples: write one JSON object to a line, or leave the file out", x.name)
-	}
 	x.size = lines.offset
-	return x, nil
+	return nil
 }
 
 // lineReader cuts a stream into lines of bounded length.
@@ -212,11 +244,15 @@ func (d *Dataset) read(from, end int) ([]line, error) {
 
 // read returns the lines of the samples from up to end of one file.
 func (x *indexed) read(from, end int) ([]line, error) {
-	f, err := os.Open(x.path)
-	if err != nil {
-		return nil, fmt.Errorf("read data: %w", err)
+	f := x.kept
+	if f == nil {
+		opened, err := os.Open(x.path)
+		if err != nil {
+			return nil, fmt.Errorf("read data: %w", err)
+		}
+		defer opened.Close()
+		f = opened
 	}
-	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read data: %w", err)

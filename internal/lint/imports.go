@@ -70,6 +70,8 @@ var modules = map[string][]string{
 	"go4.org/unsafe/assume-no-moving-gc": {"methods", "model", "model/cpu"},
 	"github.com/klauspost/cpuid/v2":      {"model/cpu"},
 	"github.com/dlclark/regexp2":         {"model/tokenizer"},
+	"github.com/klauspost/compress":      {"sharding"},
+	"github.com/parquet-go/parquet-go":   {"sharding"},
 	"go.yaml.in/yaml/v3":                 {"internal/spec"},
 	"github.com/zeebo/xxh3":              everything,
 	"golang.org/x/sync":                  everything,

@@ -71,12 +71,11 @@ func Resolve(s *Spec, dir string) (*Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := sharding.Index(train)
-	if err != nil {
+	if r.Samples, err = sharding.Count(train); err != nil {
 		return nil, fmt.Errorf("data.train: %w", err)
 	}
-	if r.Samples = data.Len(); len(validation) > 0 {
-		if _, err := sharding.Index(validation); err != nil {
+	if len(validation) > 0 {
+		if _, err := sharding.Count(validation); err != nil {
 			return nil, fmt.Errorf("data.validation: %w", err)
 		}
 	}

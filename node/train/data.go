@@ -18,7 +18,7 @@ type dataOpener struct {
 
 // training are the lanes of the run's data order.
 func (o *dataOpener) training(files []sharding.File) (Examples, error) {
-	ds, err := sharding.Open(files)
+	ds, err := sharding.Open(files, o.cache)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (o *dataOpener) training(files []sharding.File) (Examples, error) {
 
 // validation gives each lane a fixed contiguous part of the validation samples.
 func (o *dataOpener) validation(files []sharding.File) (Examples, error) {
-	ds, err := sharding.Open(files)
+	ds, err := sharding.Open(files, o.cache)
 	if err != nil {
 		return nil, err
 	}
