@@ -29,6 +29,9 @@ With --generate it also answers each sample greedily. An answer is right when wh
 answer), trimmed, equals the sample's.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if maxNew < 1 {
+				return config.Usagef("--max-new %d: must be at least 1", maxNew)
+			}
 			dir, w, closeModel, err := openModel(cmd, args, modelDir)
 			if err != nil {
 				return err
@@ -37,6 +40,11 @@ answer), trimmed, equals the sample's.`,
 			examples, tok, err := readExamples(dir, data)
 			if err != nil {
 				return err
+			}
+			for _, x := range examples {
+				if answers && x.PromptTokens == 0 {
+					return fmt.Errorf("%s: the sample has no prompt to answer: leave out --generate, or use samples of another shape", x.Where)
+				}
 			}
 			e, err := evaluate(cmd.Context(), w, tok, examples, answers, maxNew)
 			if err != nil {

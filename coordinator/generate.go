@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/cpu"
 	"github.com/torctrain/torc/model/tokenizer"
@@ -19,6 +21,9 @@ func newGenerateCmd() *cobra.Command {
 		Short: "Continue a text greedily",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if maxNew < 1 {
+				return config.Usagef("--max-new %d: must be at least 1", maxNew)
+			}
 			dir, w, closeModel, err := openModel(cmd, args, modelDir)
 			if err != nil {
 				return err
@@ -37,7 +42,10 @@ func newGenerateCmd() *cobra.Command {
 			if len(ids) == 0 {
 				return fmt.Errorf("prompt %q has no tokens: give some text with --prompt", prompt)
 			}
-			ids = model.Greedy(model.New(w, k).Decoder(len(ids)+maxNew), ids, maxNew, isEnd(tok))
+			ids = model.Greedy(model.New(w, k).Decoder(len(ids)+maxNew), ids, maxNew, orInterrupted(cmd.Context(), isEnd(tok)))
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
 			text := tok.Decode(ids, true)
 			if wantsJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"ids": ids, "text": text})
@@ -52,4 +60,9 @@ func newGenerateCmd() *cobra.Command {
 	cmd.MarkFlagRequired("prompt")
 	addJSONFlag(cmd)
 	return cmd
+}
+
+// orInterrupted ends a generation also when ctx does.
+func orInterrupted(ctx context.Context, end func(int32) bool) func(int32) bool {
+	return func(id int32) bool { return ctx.Err() != nil || end(id) }
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,13 +45,17 @@ func localRun(cmd *cobra.Command, r *spec.Resolved, n int) (*pb.RunInfo, error) 
 	if err != nil {
 		return nil, config.Kind(config.ErrUsage, err)
 	}
+	if n < r.Members.Min {
+		return nil, config.Usagef("--local %d: members.min is %d: start as many, or lower it with --set members.min=%d", n, r.Members.Min, n)
+	}
 	g, ctx := errgroup.WithContext(context.WithoutCancel(cmd.Context()))
 	var info *pb.RunInfo
 	g.Go(func() (err error) {
 		info, err = runLocal(cmd, ctx, g, settings.Home, r, n)
 		return err
 	})
-	return info, g.Wait()
+	err = g.Wait()
+	return info, err
 }
 
 func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home string, r *spec.Resolved, n int) (*pb.RunInfo, error) {
@@ -57,7 +63,7 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, err
 	}
-	logFile, err := os.Create(filepath.Join(logs, "coordinator.log"))
+	logFile, err := os.OpenFile(filepath.Join(logs, "coordinator.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +80,11 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	})
 	// The nodes go first, then the coordinator they talk to.
 	defer func() { stopServing(); <-served }()
-	nodes, err := startNodes(server.Addr(), home, logs, n)
+	following, stopFollowing := context.WithCancelCause(ctx)
+	defer stopFollowing(nil)
+	nodes, err := startNodes(server.Addr(), home, logs, n, func(err error) {
+		time.AfterFunc(lossPatience, func() { stopFollowing(err) }) // the coordinator says it better, if it can
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -90,27 +100,34 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	if err != nil {
 		return nil, err
 	}
-	following, stopFollowing := context.WithCancel(ctx)
-	defer stopFollowing()
 	stopOnSignal := context.AfterFunc(cmd.Context(), func() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "\nstopping at the next step")
 		if _, err := client.Stop(ctx, &pb.StopRequest{Run: run}); err != nil {
-			stopFollowing()
+			stopFollowing(err)
 		}
 	})
 	defer stopOnSignal()
-	return follow(following, client, run, newProgress(cmd.ErrOrStderr()))
+	info, err := follow(following, client, run, newProgress(cmd.ErrOrStderr()))
+	if err != nil && following.Err() != nil {
+		return nil, context.Cause(following)
+	}
+	return info, err
 }
+
+// lossPatience is how long the coordinator has to find a dead local node before launch gives up.
+const lossPatience = 6 * time.Second
 
 // localNodes are the node processes of a local cluster.
 type localNodes struct {
 	procs  []*exec.Cmd
 	leash  []io.Closer // the writing ends of their standard inputs: a node leaves when its end closes
 	exited []chan error
+	died   func(error) // called when a node ends before stop
+	ending atomic.Bool
 }
 
 // startNodes starts n `node join` processes of the binary beside this one.
-func startNodes(addr, home, logs string, n int) (*localNodes, error) {
+func startNodes(addr, home, logs string, n int, died func(error)) (*localNodes, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -119,7 +136,7 @@ func startNodes(addr, home, logs string, n int) (*localNodes, error) {
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w: --local needs the node binary beside %s: make build writes both", err, self)
 	}
-	l := &localNodes{}
+	l := &localNodes{died: died}
 	for i := range n {
 		name := fmt.Sprintf("local-%d", i+1)
 		c := exec.Command(binary, "join", addr, "--name", name, "--listen", "127.0.0.1:0", "--home", home,
@@ -148,13 +165,30 @@ func (l *localNodes) start(c *exec.Cmd, logPath string) error {
 		return err
 	}
 	exited := make(chan error, 1) // the waiter never blocks
-	go func() { exited <- c.Wait() }()
+	go func() {
+		err := c.Wait()
+		if !l.ending.Load() {
+			l.died(fmt.Errorf("%s ended (%v): %s", filepath.Base(logPath), err, lastLine(logPath)))
+		}
+		exited <- err
+	}()
 	l.procs, l.leash, l.exited = append(l.procs, c), append(l.leash, leash), append(l.exited, exited)
 	return nil
 }
 
+// lastLine is the end of a log, for the message about whoever wrote it.
+func lastLine(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
+
 // stop ends the nodes and waits for them.
 func (l *localNodes) stop() {
+	l.ending.Store(true)
 	for _, c := range l.leash {
 		c.Close()
 	}

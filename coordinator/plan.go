@@ -90,6 +90,9 @@ func makePlan(s *spec.Spec, dir string, members int) (*plan, error) {
 		p.Trained += t.Trained
 	}
 	p.BytesPerStep = 2 * int64(p.Trained) * int64(members-1) / int64(members) * 4
+	if 4*p.Trained <= s.Reduce.DirectBytes { // small sums are exchanged directly, everyone with everyone
+		p.BytesPerStep = 4 * int64(p.Trained) * int64(members-1)
+	}
 	p.MemoryBytes = spec.Memory(s, c, p.Trained)
 	for n := 1; n <= min(s.Batch.Lanes, 16); n++ {
 		slowest := (s.Batch.Lanes + n - 1) / n

@@ -85,7 +85,10 @@ func layOutBase(home string, s *spec.Resolved) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, files.LayOut(dir, paths)
+	if err := files.LayOut(dir, paths); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
 }
 
 // weights are the base's weights with the trained values in place.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
 )
 
 func newVerifyCmd() *cobra.Command {
@@ -24,12 +26,21 @@ func newVerifyCmd() *cobra.Command {
 				return err
 			}
 			defer r.close()
+			if r.state.Step < uint64(r.spec.Steps) {
+				return fmt.Errorf("run %s was stopped after step %d of %d: verify repeats finished runs only", args[0], r.state.Step, r.spec.Steps)
+			}
 			want := r.state.Digest()
 			again := *r.spec
 			again.Name = args[0] + "-verify"
 			info, err := localRun(cmd, &again, 1)
 			if err != nil {
 				return err
+			}
+			switch info.State {
+			case pb.RunState_RUN_STOPPED:
+				return context.Canceled
+			case pb.RunState_RUN_FAILED:
+				return fmt.Errorf("repeat run %s: failed at step %d: %s", args[0], info.Step, info.Why)
 			}
 			same := bytes.Equal(info.Digest, want[:])
 			if wantsJSON(cmd) {

@@ -49,6 +49,7 @@ func newJoinCmd() *cobra.Command {
 	f.String("listen", "", "address to serve peers on (default 0.0.0.0:0; 127.0.0.1:0 when ADDR is on this machine)")
 	f.String("advertise", "", "address under which peers reach this node (default: the listening one)")
 	f.Int("threads", 0, "compute threads (default: cores)")
+	f.String("memory", "", "memory a run may use, e.g. 12GiB (default: no limit)")
 	f.StringToString("label", nil, "label of this node, e.g. --label zone=a (repeatable)")
 	f.DurationVar(&wait, "wait", 15*time.Second, "how long to wait for an answer from ADDR")
 	f.Bool("leash", false, "leave when standard input closes")
@@ -89,7 +90,7 @@ func join(ctx context.Context, addr string, wait time.Duration, s *config.Settin
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	gossip, err := openGossip(ctx, id, self, admitted, log)
+	gossip, err := openGossip(ctx, id, self, listener.Addr(), admitted, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -220,14 +221,19 @@ func admit(ctx context.Context, addr string, wait time.Duration, req *pb.JoinReq
 	return reply, err
 }
 
-func openGossip(ctx context.Context, id view.NodeID, self string, admitted *pb.JoinReply, log *slog.Logger) (*cluster.Gossip, error) {
-	host, _, err := net.SplitHostPort(self)
+// openGossip listens beside the gRPC port and is reached under the same host.
+func openGossip(ctx context.Context, id view.NodeID, self string, at net.Addr, admitted *pb.JoinReply, log *slog.Logger) (*cluster.Gossip, error) {
+	advertise, _, err := net.SplitHostPort(self)
+	if err != nil {
+		return nil, err
+	}
+	bind, _, err := net.SplitHostPort(at.String())
 	if err != nil {
 		return nil, err
 	}
 	g, err := cluster.OpenGossip(cluster.GossipConfig{
 		Cluster: admitted.Cluster, Self: cluster.Peer{Node: id, Role: cluster.Node, Addr: self},
-		Bind: net.JoinHostPort(host, "0"), Log: log,
+		Bind: net.JoinHostPort(bind, "0"), Advertise: advertise, Log: log,
 	})
 	if err != nil {
 		return nil, err

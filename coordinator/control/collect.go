@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,8 +50,9 @@ func (s *Server) collect(ctx context.Context) error {
 		case w := <-s.work:
 			g.Go(func() error {
 				err := s.keep(ctx, w)
-				if errors.Is(err, syscall.ENOSPC) {
-					err = fmt.Errorf("%w: make room below %s and launch again", err, s.cfg.Home)
+				var disk diskError
+				if errors.As(err, &disk) {
+					err = fmt.Errorf("%w: %w: %s %s", errUnkept, err, disk.cure(), s.cfg.Home)
 				}
 				if ctx.Err() == nil {
 					s.do(func(c *core, now time.Time) { c.collected(now, w.run, err) })
@@ -67,7 +67,7 @@ func (s *Server) collect(ctx context.Context) error {
 func (s *Server) keep(ctx context.Context, w collection) error {
 	dir := s.runDir(w.run.id)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return diskError{err}
 	}
 	if err := s.keepState(ctx, dir, w); err != nil {
 		return err
@@ -109,6 +109,9 @@ func (s *Server) keepState(ctx context.Context, dir string, w collection) error 
 			return nil
 		}
 		s.log.Warn("State was not fetched", "run", w.run.id, "member", m.Node, "err", err)
+		if errors.As(err, new(diskError)) {
+			return err // another member's State would fare no better
+		}
 		errs = append(errs, fmt.Errorf("fetch it from %s: %w", m.Node.Name, err))
 	}
 	return errors.Join(errs...)

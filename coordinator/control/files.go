@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -203,24 +204,54 @@ func (s *Server) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[p
 
 func (s *Server) runDir(id string) string { return filepath.Join(s.cfg.Home, "runs", id) }
 
-// writeDurably makes the file dir/name with what write writes, whole or not at all.
+// diskError is what this machine's disk has against a write.
+type diskError struct{ error }
+
+func (e diskError) Unwrap() error { return e.error }
+
+// cure is what to do, up to the name of the directory it is to be done below.
+func (e diskError) cure() string {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(e, full) {
+			return "make room below"
+		}
+	}
+	return "let the coordinator write below"
+}
+
+// disk writes to a file and marks its errors.
+type disk struct{ f *os.File }
+
+func (d disk) Write(p []byte) (int, error) {
+	n, err := d.f.Write(p)
+	if err != nil {
+		err = diskError{err}
+	}
+	return n, err
+}
+
+// writeDurably makes the file dir/name with what write writes, whole or not at all. An error that is not write's own is a
+// diskError.
 func writeDurably(dir, name string, write func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(dir, "."+name+"-*")
 	if err != nil {
-		return err
+		return diskError{err}
 	}
 	defer os.Remove(tmp.Name()) // gone already after the rename
 	defer tmp.Close()
-	if err := write(tmp); err != nil {
+	if err := write(disk{tmp}); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
 	}
 	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), diskError{err})
 	}
 	if err := os.Rename(tmp.Name(), filepath.Join(dir, name)); err != nil {
-		return err
+		return diskError{err}
 	}
-	return syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		return diskError{err}
+	}
+	return nil
 }
 
 // syncDir makes the names in dir durable.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -37,6 +38,10 @@ type run struct {
 	view    *view.View
 	digest  []byte
 	stopped bool // the members ended early by agreement
+
+	holders []view.Member // of the last State
+	unkept  bool          // State could not be written so far
+	retry   time.Time     // when it is fetched again; zero: not waiting for that
 
 	progress progress
 	lines    tail[*pb.LogLine]
@@ -152,13 +157,15 @@ func (c *core) arrived(now time.Time, sum spec.Sum) {
 	}
 }
 
-// stop ends r: at once when it has not begun, else at the next step on which its members agree.
+// stop ends r: at once when it has not begun or its State cannot be kept, else at the next step on which its members agree.
 func (c *core) stop(now time.Time, r *run) error {
 	switch {
 	case r.over():
 		return refusal{fmt.Sprintf("run %s has ended already: %s", r.id, strings.TrimSuffix(stateName(r.state)+" "+r.why, " "))}
 	case r.waiting():
 		c.end(now, r, pb.RunState_RUN_STOPPED, "before its first step")
+	case r.unkept:
+		c.end(now, r, pb.RunState_RUN_FAILED, "asked to stop: "+r.why)
 	case !r.stopping:
 		r.stopping = true
 		c.say(now, r, slog.LevelInfo, "stopping at the next step")
@@ -230,6 +237,11 @@ func (c *core) advance(now time.Time, r *run) {
 		c.prepare(now, r)
 	case pb.RunState_RUN_TRAINING:
 		c.watch(now, r)
+	case pb.RunState_RUN_FINISHING:
+		if !r.retry.IsZero() && !now.Before(r.retry) {
+			r.retry = time.Time{}
+			c.out = append(c.out, collection{r, r.holders, r.digest})
+		}
 	}
 }
 
@@ -300,29 +312,38 @@ func (c *core) reports(r *run) []report {
 
 // finish compares the digests of the members and has State fetched.
 func (c *core) finish(now time.Time, r *run, why string) {
-	var holders []view.Member
 	for _, s := range r.view.Members {
 		m := r.members[s.Node]
 		if m.phase != pb.Phase_PHASE_FINISHED {
 			continue
 		}
-		if len(holders) > 0 && !bytes.Equal(m.digest, r.digest) {
-			c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x: one of them computes wrongly; please report", holders[0].Node.Name, r.digest, s.Node.Name, m.digest))
+		if len(r.holders) > 0 && !bytes.Equal(m.digest, r.digest) {
+			c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x: one of them computes wrongly; please report", r.holders[0].Node.Name, r.digest, s.Node.Name, m.digest))
 			return
 		}
 		r.digest, r.stopped = m.digest, r.stopped || m.stopped
 		r.progress.step = max(r.progress.step, m.step) // reports may have been lost with a session
-		holders = append(holders, view.Member{Node: s.Node, Addr: m.addr})
+		r.holders = append(r.holders, view.Member{Node: s.Node, Addr: m.addr})
 	}
 	r.state, r.why = pb.RunState_RUN_FINISHING, "fetching State"
 	c.say(now, r, slog.LevelInfo, "digest %x, %s", r.digest, why)
-	c.out = append(c.out, collection{r, holders, r.digest})
+	c.out = append(c.out, collection{r, r.holders, r.digest})
 }
 
-// collected ends a run whose State was stored, or could not be.
+// errUnkept marks what is wrong with the coordinator's own disk, not with a State or its holders.
+var errUnkept = errors.New("cannot keep State")
+
+// collected ends a run whose State was stored, or that no member has. While the coordinator lacks the means to store it, the
+// members keep it and the collection is repeated: it may be worth days of training.
 func (c *core) collected(now time.Time, r *run, err error) {
 	switch {
 	case r.state != pb.RunState_RUN_FINISHING:
+	case errors.Is(err, errUnkept):
+		r.retry, r.why = now.Add(c.timing.Keep), err.Error()
+		if !r.unkept {
+			r.unkept = true
+			c.say(now, r, slog.LevelWarn, "%v; trying again every %v until it works or the run is stopped", err, c.timing.Keep)
+		}
 	case err != nil:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("keep the last State: %v", err))
 	case r.stopped:

@@ -34,7 +34,7 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 //	launch RUN [lanes=N] [min=N] [max=N] [expect=N] [class=C] [missing=N]
 //	arrive RUN                                 all its files
 //	stop RUN
-//	collected RUN [error=E]
+//	collected RUN [error=E] [unkept=E]
 //	wait DURATION [quiet=NODE,…]               time passes; everybody attending but the quiet beats every 500 ms
 //	sleep DURATION                             the coordinator stands still
 //	status / runs
@@ -179,6 +179,9 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 		var err error
 		if opts["error"] != "" {
 			err = errors.New(opts["error"])
+		}
+		if opts["unkept"] != "" {
+			err = fmt.Errorf("%w: %s", errUnkept, opts["unkept"])
 		}
 		p.core.collected(p.now, p.core.find(args[0]), err)
 	case "wait":

@@ -41,8 +41,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Home == "":
 		return errors.New("home is empty: name a directory")
-	case t.Settle < 0 || t.Patience < 0:
-		return fmt.Errorf("timing.settle is %v and patience is %v: use at least 0", t.Settle, t.Patience)
+	case t.Settle < 0 || t.Patience < 0 || t.Keep < 0:
+		return fmt.Errorf("timing.settle is %v, patience %v, keep %v: use at least 0", t.Settle, t.Patience, t.Keep)
 	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace:
 		return fmt.Errorf("timing.grace is %v, verdict %v, silence %v: use grace above 0 and the others above grace", t.Grace, t.Verdict, t.Silence)
 	}
@@ -252,7 +252,7 @@ func (s *Server) carryOut(effects []effect) {
 			select {
 			case s.work <- e:
 			default:
-				s.core.collected(time.Now(), e.run, errors.New("too many runs finish at once"))
+				s.core.collected(time.Now(), e.run, fmt.Errorf("%w: too many runs finish at once", errUnkept))
 				s.carryOut(s.core.take())
 			}
 		}

@@ -50,6 +50,8 @@ type Timing struct {
 	Verdict time.Duration
 	// Silence is how long a member may be silent without other evidence. Default 4s.
 	Silence time.Duration
+	// Keep is how long after State could not be written it is fetched again. Default 5s.
+	Keep time.Duration
 }
 
 // DefaultTiming names a lost member within 5 seconds: a broken session or link after Grace or Verdict, a frozen machine
@@ -58,6 +60,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Settle: time.Second, Patience: 30 * time.Second,
 		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 4 * time.Second,
+		Keep: 5 * time.Second,
 	}
 }
 

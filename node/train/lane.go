@@ -64,9 +64,12 @@ func (l *lane) add(number int, step uint64, examples []sharding.Example, own []i
 	}
 	l.batch.Chance = l.chance.Sub(step, uint64(number))
 	loss, counted := l.model.Gradient(l.batch, l)
-	side.Counted += int64(counted)
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		l.finite, loss, counted = false, 0, 0 // the mean loss is that of the other lanes
+	}
 	side.Loss += allreduce.FixedLoss(loss)
-	if !l.finite || math.IsNaN(loss) || math.IsInf(loss, 0) {
+	side.Counted += int64(counted)
+	if !l.finite {
 		side.MarkNonFinite(number)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/internal/pb"
@@ -44,9 +46,9 @@ type Member struct {
 	pb.UnimplementedPeerServer
 	cfg Config
 
-	mu   sync.Mutex // guards work and logs
+	mu   sync.Mutex // guards work
 	work *work      // nil while free
-	logs []*pb.LogLine
+	said lines      // for the next beat
 
 	works sync.WaitGroup // the goroutines of runs; Run waits for them
 
@@ -56,7 +58,7 @@ type Member struct {
 // NewMember returns a member that starts nothing before Run.
 func NewMember(cfg Config) *Member {
 	m := &Member{cfg: cfg, wake: make(chan struct{}, 1)}
-	m.cfg.Log = slog.New(&forward{Handler: cfg.Log.Handler(), to: m})
+	m.cfg.Log = slog.New(&forward{Handler: cfg.Log.Handler(), to: &m.said, node: cfg.Node.Name})
 	return m
 }
 
@@ -72,6 +74,9 @@ func (m *Member) Run(ctx context.Context) error {
 		err := m.attend(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if status.Code(err) == codes.PermissionDenied && m.idle() {
+			return err // another node has this name: calling again would not help
 		}
 		if time.Since(began) > 5*time.Second {
 			wait = patience
@@ -150,6 +155,7 @@ func (m *Member) send(stream pb.Control_AttendClient, b *pb.Beat) error {
 	if err == nil {
 		return nil
 	}
+	m.said.unsent(b.Logs)
 	if w := m.working(b.Run); w != nil {
 		w.unsent(b)
 	}
@@ -205,6 +211,12 @@ func (m *Member) take(ctx context.Context, a *pb.Assignment) {
 	})
 }
 
+func (m *Member) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.work == nil
+}
+
 func (m *Member) working(run string) *work {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -221,46 +233,10 @@ func (m *Member) report() *pb.Beat {
 	b := &pb.Beat{
 		Node: &pb.NodeID{Name: m.cfg.Node.Name, Boot: m.cfg.Node.Boot}, Addr: m.cfg.Addr,
 		Labels: m.cfg.Labels, Version: m.cfg.Version, Class: m.cfg.Class,
-		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.logs,
+		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.said.take(),
 	}
-	m.logs = nil
 	if m.work != nil {
 		m.work.report(b)
 	}
 	return b
-}
-
-// forward is a log handler that also sends what a person should see to the coordinator.
-type forward struct {
-	slog.Handler
-	to    *Member
-	attrs []slog.Attr
-}
-
-// maxLogs bounds the lines kept for the next beat; the node's own log has them all.
-const maxLogs = 256
-
-func (f *forward) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelInfo {
-		text := r.Message
-		for _, a := range f.attrs {
-			text += " " + a.String()
-		}
-		r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
-		line := &pb.LogLine{UnixNano: r.Time.UnixNano(), Node: f.to.cfg.Node.Name, Level: r.Level.String(), Text: text}
-		f.to.mu.Lock()
-		if len(f.to.logs) < maxLogs {
-			f.to.logs = append(f.to.logs, line)
-		}
-		f.to.mu.Unlock()
-	}
-	return f.Handler.Handle(ctx, r)
-}
-
-func (f *forward) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &forward{f.Handler.WithAttrs(attrs), f.to, append(f.attrs[:len(f.attrs):len(f.attrs)], attrs...)}
-}
-
-func (f *forward) WithGroup(name string) slog.Handler {
-	return &forward{f.Handler.WithGroup(name), f.to, f.attrs}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -27,8 +28,13 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := filepath.Join(m.cfg.Home, "work", m.cfg.Node.Name, a.Run, "model")
+	work := filepath.Join(m.cfg.Home, "work", m.cfg.Node.Name, a.Run)
+	defer os.RemoveAll(work) // the model is in memory by then
+	base := filepath.Join(work, "model")
 	if err := files.LayOut(base, paths.model); err != nil {
+		return nil, err
+	}
+	if err := m.fits(r, base); err != nil {
 		return nil, err
 	}
 	w, err := model.Load(base)
@@ -60,6 +66,29 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
 		}
 	}
 	return job, nil
+}
+
+// fits refuses a run whose plan exceeds what this node may use.
+func (m *Member) fits(r *spec.Resolved, base string) error {
+	if m.cfg.Memory == 0 {
+		return nil
+	}
+	c, err := model.ReadConfig(base)
+	if err != nil {
+		return err
+	}
+	counts, err := methods.Trained(r.Method, c.Params())
+	if err != nil {
+		return err
+	}
+	trained := 0
+	for _, t := range counts {
+		trained += t.Trained
+	}
+	if need := spec.Memory(&r.Spec, c, trained)["total"]; uint64(need) > m.cfg.Memory {
+		return fmt.Errorf("the run needs %d bytes of memory, this node may use %d: raise --memory, or lower data.max_tokens, batch.micro or the method's rank", need, m.cfg.Memory)
+	}
+	return nil
 }
 
 // runFiles are the paths of a run's files on this node, by what they are for.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/methods"
@@ -33,7 +35,9 @@ func (t *Trainer) makeStep(ctx context.Context) (StepReport, error) {
 		WireBytes: t.ring.BytesSent() - sent, LaneSeconds: t.laneSeconds,
 	}
 	report.Loss = meanLoss(t.side)
-	if !skipped {
+	if skipped {
+		t.log.Warn("skipped a step: gradients are not finite, twice", "step", step, "lanes", nameLanes(t.side.NonFinite))
+	} else {
 		report.Rate, report.GradNorm = t.update(step)
 	}
 	t.step = step
@@ -81,14 +85,19 @@ func (t *Trainer) sum(ctx context.Context, step uint64) (tries uint32, skipped b
 // maxTries bounds the tries of a step. One more than the first suffices for scales, one for a non-finite lane.
 const maxTries = 4
 
-// gradient fills own with this member's lanes and leaves the totals over all members in t.total and t.side.
+// gradient fills own with this member's lanes and leaves the totals over all members in t.total and t.side. The sum starts
+// with the last lane: what backward has finished travels while lower layers still run.
 func (t *Trainer) gradient(ctx context.Context, at view.Position, lanes []int) error {
 	clear(t.own)
 	t.side.Reset()
 	if t.stopping() {
 		t.side.Flags |= allreduce.StopAsked
 	}
-	ready, start := allreduce.NewWatermark(), time.Now()
+	start, fence, ready := time.Now(), t.fence(), allreduce.NewWatermark()
+	var sum errgroup.Group
+	begin := func() {
+		sum.Go(func() error { return t.ring.Sum(ctx, at, fence, t.own, t.total, t.side, ready) })
+	}
 	for i, l := range lanes {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -99,13 +108,17 @@ func (t *Trainer) gradient(ctx context.Context, at view.Position, lanes []int) e
 		}
 		var done func(int)
 		if i == len(lanes)-1 {
-			done = ready.Raise
+			begin()
+			done = func(n int) { ready.Raise(min(n, len(t.own)-1)) } // the side values are not final yet
 		}
 		t.lane.add(l, at.Step, examples, t.own, t.side, t.scales, done)
 	}
-	ready.Raise(len(t.own))
 	t.laneSeconds = time.Since(start).Seconds() / float64(max(1, len(lanes)))
-	return t.ring.Sum(ctx, at, t.fence(), t.own, t.total, t.side, ready)
+	if len(lanes) == 0 {
+		begin()
+	}
+	ready.Raise(len(t.own))
+	return sum.Wait()
 }
 
 // update applies the sum: divide by the counted tokens, clip, penalty, AdamW, push (protocol.md §2).

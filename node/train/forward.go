@@ -1,0 +1,73 @@
+package train
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/torctrain/torc/internal/pb"
+)
+
+// lines are log lines on their way to the coordinator. They have a lock of their own: whoever holds another may log.
+type lines struct {
+	mu   sync.Mutex // guards list
+	list []*pb.LogLine
+}
+
+// maxLines bounds the lines kept for the next beat; the node's own log has them all.
+const maxLines = 256
+
+func (l *lines) add(line *pb.LogLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) < maxLines {
+		l.list = append(l.list, line)
+	}
+}
+
+func (l *lines) take() []*pb.LogLine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.list
+	l.list = nil
+	return list
+}
+
+// unsent takes back lines that did not leave.
+func (l *lines) unsent(list []*pb.LogLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(list, l.list...)
+	l.list = l.list[:min(len(l.list), maxLines)]
+}
+
+// forward is a log handler that also sends what a person should see to the coordinator.
+type forward struct {
+	slog.Handler
+	to    *lines
+	node  string
+	attrs []slog.Attr
+}
+
+// Handle implements slog.Handler.
+func (f *forward) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelInfo {
+		text := r.Message
+		for _, a := range f.attrs {
+			text += " " + a.String()
+		}
+		r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+		f.to.add(&pb.LogLine{UnixNano: r.Time.UnixNano(), Node: f.node, Level: r.Level.String(), Text: text})
+	}
+	return f.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (f *forward) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &forward{f.Handler.WithAttrs(attrs), f.to, f.node, append(f.attrs[:len(f.attrs):len(f.attrs)], attrs...)}
+}
+
+// WithGroup implements slog.Handler.
+func (f *forward) WithGroup(name string) slog.Handler {
+	return &forward{f.Handler.WithGroup(name), f.to, f.node, f.attrs}
+}
