@@ -21,7 +21,7 @@ type Reader struct {
 	cacheErr error
 }
 
-// held is a shard in memory, or on its way there.
+// held is a shard in memory, or on its way there. Reader.mu guards it; tokens and err do not change once ready is closed.
 type held struct {
 	ready  chan struct{} // closed when tokens and err are set
 	tokens *tokens
@@ -118,17 +118,18 @@ func (r *Reader) shard(number int) (*tokens, error) {
 		<-h.ready
 		return h.tokens, h.err
 	}
-	h.tokens, h.err = r.load(number)
-	close(h.ready)
+	t, err := r.load(number)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h.err != nil {
+	h.tokens, h.err = t, err // under mu: forget looks at every shard
+	close(h.ready)
+	if err != nil {
 		delete(r.shards, number) // a later call tries again
-		return nil, h.err
+		return nil, err
 	}
-	r.digests[number] = h.tokens.digest
+	r.digests[number] = t.digest
 	r.forget()
-	return h.tokens, nil
+	return t, nil
 }
 
 // forget drops the shards used longest ago. The caller holds mu.

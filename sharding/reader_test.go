@@ -250,6 +250,26 @@ func TestManyGoroutinesMayRead(t *testing.T) {
 	epoch(t, r, plan)
 }
 
+func TestGoroutinesMayReadWhileShardsAreForgotten(t *testing.T) {
+	d := corpus(t, 400)
+	plan := Plan{N: 400, ShardLen: 4, Micro: 1, Lanes: 1, Seed: 5}
+	r := NewReader(d, plan, NewEncoder(bytewise(t, "<|end|>"), Config{}), "")
+	var group sync.WaitGroup
+	for first := range 4 {
+		group.Go(func() {
+			for shard := first; shard < plan.Shards(); shard += 4 {
+				if _, err := r.Read([]Sample{Sample(shard * plan.ShardLen)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if got := len(r.Digests()); got != plan.Shards() {
+		t.Errorf("%d shards were read, want %d", got, plan.Shards())
+	}
+}
+
 func FuzzCacheFileIsWholeOrRotten(f *testing.F) {
 	var key [32]byte
 	examples := []Example{{Tokens: []int32{1, 2, 3}, Counted: []bool{false, true, true}, PromptTokens: 1}, {Tokens: []int32{}, Counted: []bool{}}}
