@@ -3,6 +3,7 @@ package sharding
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 )
 
@@ -78,6 +79,32 @@ func (r *Reader) prefetch(ctx context.Context, step uint64, steps int, lanes []i
 			_, _ = r.shard(shard)
 		}
 	}
+}
+
+// Check reads the shards that lanes need in the first epoch, but those read before, and returns the error of the first one
+// in the dataset that has any, or why ctx is done. All lanes together need the whole dataset, in every epoch: if Check has
+// passed for all of them, on whichever members, no sample can end the run later. The tokens are kept as by Examples, so
+// that a second Check costs little.
+func (r *Reader) Check(ctx context.Context, lanes []int) error {
+	need := map[int]bool{}
+	for _, lane := range lanes {
+		for _, shard := range r.plan.ShardsAt(1, r.plan.Steps(), lane) {
+			need[shard] = true
+		}
+	}
+	read := r.Digests()
+	for _, shard := range slices.Sorted(maps.Keys(need)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, ok := read[shard]; ok {
+			continue
+		}
+		if _, err := r.shard(shard); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Digest returns the SHA-256 of a shard's tokens: equal on all members, or one of them reads other data.

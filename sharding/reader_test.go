@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -218,6 +219,63 @@ func TestPrefetchReadsWhatComesNext(t *testing.T) {
 		if r.shards[plan.ShardOf(s)] == nil {
 			t.Error("the next epoch's first shard is not there")
 		}
+	}
+}
+
+func TestCheckFindsTheSampleThatWouldEndTheRun(t *testing.T) {
+	text := strings.Repeat(`{"text":"abcd"}`+"\n", 90)
+	long := `{"text":"abcdefgh"}` + "\n"
+	path := write(t, "d.jsonl", text+long+text+long+text)
+	d, err := Index([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Plan{N: d.Len(), ShardLen: 8, Micro: 2, Lanes: 3, Seed: 9}
+	enc := NewEncoder(bytewise(t, "<|end|>"), Config{MaxTokens: 6, Overflow: "refuse"})
+	if err := NewReader(d, plan, enc, "").Check(t.Context(), []int{0, 1, 2}); err == nil || !strings.HasPrefix(err.Error(), path+":91: sample has 9 tokens") {
+		t.Errorf("the check of all lanes says %v, want the first long sample of the dataset", err)
+	}
+	for lane := range plan.Lanes {
+		if checked, trained := NewReader(d, plan, enc, "").Check(t.Context(), []int{lane}), epochError(NewReader(d, plan, enc, ""), lane); (checked == nil) != (trained == nil) {
+			t.Errorf("lane %d: the check says %v, an epoch %v", lane, checked, trained)
+		}
+	}
+}
+
+// epochError returns the first error that lane meets in an epoch.
+func epochError(r *Reader, lane int) error {
+	for step := range uint64(r.plan.Steps()) {
+		if _, err := r.Examples(step+1, lane); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestCheckReadsEveryShardOnceAndKeepsIt(t *testing.T) {
+	d, cache := corpus(t, 200), t.TempDir()
+	plan := Plan{N: 200, ShardLen: 3, Micro: 2, Lanes: 3, Seed: 9}
+	enc := NewEncoder(bytewise(t, "<|end|>"), Config{})
+	r := NewReader(d, plan, enc, cache)
+	for _, lanes := range [][]int{{1}, {0, 2}} {
+		if err := r.Check(t.Context(), lanes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read, files := len(r.Digests()), len(cacheFiles(t, cache)); read != plan.Shards() || files != plan.Shards() {
+		t.Errorf("%d shards are read and %d kept, want %d", read, files, plan.Shards())
+	}
+	if len(r.shards) > 2*plan.Lanes+2 {
+		t.Errorf("%d shards are held, want at most %d", len(r.shards), 2*plan.Lanes+2)
+	}
+	uses := r.clock
+	if err := r.Check(t.Context(), []int{0, 1, 2}); err != nil || r.clock != uses {
+		t.Errorf("a second check reads %d shards again (%v)", r.clock-uses, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := NewReader(d, plan, enc, cache).Check(ended, []int{0}); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the context has ended the check says %v", err)
 	}
 }
 
