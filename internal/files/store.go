@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Store is a directory of files named by their SHA-256.
@@ -46,10 +47,12 @@ func (s Store) Find(sum []byte, size int64, hint string) (path string, found boo
 }
 
 // Add copies r to the store and returns its path there. It fails, and leaves nothing, unless r has exactly this content.
+// Unfinished copies that killed processes left in the store are removed.
 func (s Store) Add(sum []byte, size int64, r io.Reader) (string, error) {
 	if len(sum) != sha256.Size {
 		return "", fmt.Errorf("store file: hash has %d bytes, want %d", len(sum), sha256.Size)
 	}
+	RemoveStale(s.Dir, "*/incoming-*")
 	dst := s.Path(sum)
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return "", err
@@ -75,6 +78,24 @@ func (s Store) Add(sum []byte, size int64, r io.Reader) (string, error) {
 		return "", err
 	}
 	return dst, os.Rename(tmp.Name(), dst)
+}
+
+// staleAfter is how long nobody must have written to a temporary file for its process to be taken for dead.
+const staleAfter = 24 * time.Hour
+
+// RemoveStale removes the files below dir that match pattern, as of fs.Glob, and were not written to for a day: what
+// killed processes left. It does what it can; what cannot be removed stays.
+func RemoveStale(dir, pattern string) {
+	names, err := fs.Glob(os.DirFS(dir), pattern)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > staleAfter {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // sameContent says whether the file at path has this size and hash.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/torctrain/torc/internal/files"
 )
@@ -28,6 +29,39 @@ func TestOnlyTheRightContentEntersTheStore(t *testing.T) {
 	got, found, err := s.Find(sum[:], 7, "")
 	if err != nil || !found || got != path {
 		t.Errorf("Find = %q, %v, %v, want %q", got, found, err, path)
+	}
+}
+
+func TestAddRemovesWhatKilledProcessesLeft(t *testing.T) {
+	s := files.Store{Dir: filepath.Join(t.TempDir(), "[cache]*")} // no pattern
+	sum := sha256.Sum256([]byte("weights"))
+	kept, err := s.Add(sum[:], 7, strings.NewReader("weights"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-25 * time.Hour)
+	dead, alive := filepath.Join(s.Dir, "00", "incoming-1"), filepath.Join(s.Dir, "ff", "incoming-2")
+	for _, path := range []string{dead, alive} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("wei"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{dead, kept} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := sha256.Sum256([]byte("data"))
+	if _, err := s.Add(other[:], 4, strings.NewReader("data")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{dead: false, alive: true, kept: true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", path, err == nil, want)
+		}
 	}
 }
 
