@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/torctrain/torc/internal/files"
 )
 
 // Reader turns the samples of a plan into examples. It tokenises a shard the first time one of its samples is asked for,
@@ -13,7 +15,8 @@ type Reader struct {
 	data  *Dataset
 	plan  Plan
 	enc   *Encoder
-	cache string // directory, "" for none
+	cache string    // directory, "" for none
+	sweep sync.Once // of what killed processes left in cache
 
 	mu       sync.Mutex // guards the rest
 	shards   map[int]*held
@@ -201,6 +204,10 @@ func (r *Reader) load(number int) (*tokens, error) {
 		examples[i].Answer = ""
 	}
 	if r.cache != "" {
+		r.sweep.Do(func() {
+			files.RemoveStale(r.cache, "*/.tokens-*")
+			files.RemoveStale(r.cache, "*/.samples-*") // indexed.cached makes them
+		})
 		err := writeCache(r.cache, key, examples)
 		r.mu.Lock()
 		r.cacheErr = err

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // corpus is a dataset of n samples in two files, every third of which is a text.
@@ -131,6 +132,34 @@ func TestDamagedCacheFilesAreMadeAnew(t *testing.T) {
 	}
 	if files := cacheFiles(t, cache); len(files) != 1 {
 		t.Errorf("left in the cache: %v", files)
+	}
+}
+
+func TestCacheForgetsWhatKilledProcessesLeft(t *testing.T) {
+	d, cache := corpus(t, 20), t.TempDir()
+	old := time.Now().Add(-25 * time.Hour)
+	want := map[string]bool{".tokens-1": false, ".samples-1": false, ".tokens-2": true, "0123": true}
+	for name := range want {
+		path := filepath.Join(cache, "ab", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if name == ".tokens-2" {
+			continue // of a process that lives
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan := NewPlan(20, 1, 1, 1)
+	epoch(t, NewReader(d, plan, NewEncoder(bytewise(t, "<|end|>"), Config{}), cache), plan)
+	for name, want := range want {
+		if _, err := os.Stat(filepath.Join(cache, "ab", name)); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+		}
 	}
 }
 
