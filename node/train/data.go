@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/torctrain/torc/internal/spec"
@@ -17,7 +18,7 @@ type dataOpener struct {
 }
 
 // training are the lanes of the run's data order.
-func (o *dataOpener) training(files []sharding.File) (Examples, error) {
+func (o *dataOpener) training(ctx context.Context, files []sharding.File) (Examples, error) {
 	ds, err := sharding.Open(files, o.cache)
 	if err != nil {
 		return nil, err
@@ -26,7 +27,17 @@ func (o *dataOpener) training(files []sharding.File) (Examples, error) {
 		return nil, fmt.Errorf("data.train has %d samples here and %d in the spec: the node runs another version of torc", ds.Len(), o.spec.Samples)
 	}
 	plan := sharding.NewPlan(ds.Len(), o.spec.Batch.Micro, o.spec.Batch.Lanes, o.spec.Seed)
-	return sharding.NewReader(ds, plan, o.encoder, o.cache), nil
+	reader := sharding.NewReader(ds, plan, o.encoder, o.cache)
+	if o.spec.Data.Overflow == "refuse" { // a sample that ends the run must do so before it has begun
+		lanes := make([]int, plan.Lanes)
+		for l := range lanes {
+			lanes[l] = l
+		}
+		if err := reader.Check(ctx, lanes); err != nil {
+			return nil, err
+		}
+	}
+	return reader, nil
 }
 
 // validation gives each lane a fixed contiguous part of the validation samples.
@@ -58,6 +69,8 @@ func (v *validation) Examples(_ uint64, lane int) ([]sharding.Example, error) {
 // prefetcher is what Examples may be able to do ahead of need.
 type prefetcher interface {
 	Prefetch(ctx context.Context, step uint64, lanes []int)
+	// CacheError is why what was read could not be kept on disk.
+	CacheError() error
 }
 
 // ahead reads samples before they are needed, in the background.
@@ -70,17 +83,22 @@ type ahead struct {
 }
 
 // readAhead starts to read ahead for lanes; end ends it.
-func readAhead(ctx context.Context, data Examples, lanes []int) *ahead {
+func readAhead(ctx context.Context, data Examples, lanes []int, log *slog.Logger) *ahead {
 	a := &ahead{lanes: lanes, steps: make(chan uint64, 1)}
 	a.from, _ = data.(prefetcher)
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.wg.Go(func() {
+		warned := false
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case step := <-a.steps:
 				a.from.Prefetch(ctx, step, a.lanes)
+				if err := a.from.CacheError(); err != nil && !warned {
+					warned = true
+					log.Warn("cannot keep tokens on disk, the next run makes them again", "err", err)
+				}
 			}
 		}
 	})

@@ -57,7 +57,7 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
 		Weights: w, Method: method,
 	}
 	data := &dataOpener{spec: r, encoder: sharding.NewEncoder(tok, r.Data), cache: filepath.Join(m.cfg.Home, "cache", "tokens")}
-	if job.Train, err = data.training(paths.train); err != nil {
+	if job.Train, err = data.training(ctx, paths.train); err != nil {
 		return nil, err
 	}
 	if len(paths.valid) > 0 {

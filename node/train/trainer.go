@@ -120,7 +120,7 @@ func NewTrainer(job *Job, observer Observer, log *slog.Logger) *Trainer {
 // ends it. It returns after everything it started. The State stays as the last committed step left it.
 func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer) error {
 	t.view, t.viewHash, t.rank, t.ring = v, v.Hash(), rank, ring
-	data := readAhead(ctx, t.job.Train, v.Lanes(rank))
+	data := readAhead(ctx, t.job.Train, v.Lanes(rank), t.log)
 	defer data.end()
 	for t.step < t.job.Steps {
 		data.of(t.step + 1)
