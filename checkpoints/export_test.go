@@ -150,8 +150,12 @@ func TestFailedExportLeavesNothing(t *testing.T) {
 // A state and the base weights give the weights that training left, bit for bit, after the state went through its bytes.
 func TestStateAndBaseGiveTheTrainedWeights(t *testing.T) {
 	for _, c := range []methods.Config{
-		{Name: "lift", Modules: "linear", Rank: 2, Refresh: 2}, methods.Default("full"), {Name: "full", Modules: "linear"},
-		{Name: "sorsa", Rank: 2, Lambda: "paper", Penalty: "frobenius"}, {Name: "pissa", Rank: 2}, {Name: "lora", Rank: 2},
+		{Name: "lift", Modules: "linear", Rank: 2, Refresh: 2},
+		methods.Default("full"),
+		{Name: "full", Modules: "linear"},
+		{Name: "sorsa", Rank: 2, Lambda: "paper", Penalty: "frobenius"},
+		{Name: "pissa", Rank: 2},
+		{Name: "lora", Rank: 2},
 	} {
 		w := tinyWeights(t, model.BF16)
 		m, err := methods.New(c, w, 1)

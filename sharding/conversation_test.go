@@ -13,16 +13,26 @@ const chatml = `{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.to
 func TestConversationsBecomeTokens(t *testing.T) {
 	tok := bytewise(t, "<|end|>", chatml)
 	for _, c := range []struct{ raw, want, answer string }{
-		{`{"messages":[{"role":"user","content":"2+2?"},{"role":"assistant","content":"4"}]}`,
-			"<|user|>2+2?<|end|>\n<|assistant|>[4<|end|>]\n", "4"},
-		{`{"messages":[{"role":"system","content":"Add."},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":""}],"tools":null}`,
-			"<|system|>Add.<|end|>\n<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n<|user|>c<|end|>\n<|assistant|>[<|end|>]\n", ""},
-		{`{"conversations":[{"from":"human","value":"<a>"},{"from":"gpt","value":"b\u0026"}],"system":"S"}`,
-			"<|system|>S<|end|>\n<|user|><a><|end|>\n<|assistant|>[b&<|end|>]\n", "b&"},
-		{`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"z":1,"a":2}]}]}`,
-			"<|user|>a<|end|>\n<|assistant|>[[{\"z\": 1, \"a\": 2}]<|end|>]\n", ""},
-		{`{"messages":[{"role":"user","content":"a","name":null},{"role":"assistant","content":"b"},{"role":"user","content":"thanks"}]}`,
-			"<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n<|user|>thanks<|end|>\n", "b"},
+		{
+			`{"messages":[{"role":"user","content":"2+2?"},{"role":"assistant","content":"4"}]}`,
+			"<|user|>2+2?<|end|>\n<|assistant|>[4<|end|>]\n", "4",
+		},
+		{
+			`{"messages":[{"role":"system","content":"Add."},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":""}],"tools":null}`,
+			"<|system|>Add.<|end|>\n<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n<|user|>c<|end|>\n<|assistant|>[<|end|>]\n", "",
+		},
+		{
+			`{"conversations":[{"from":"human","value":"<a>"},{"from":"gpt","value":"b\u0026"}],"system":"S"}`,
+			"<|system|>S<|end|>\n<|user|><a><|end|>\n<|assistant|>[b&<|end|>]\n", "b&",
+		},
+		{
+			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"z":1,"a":2}]}]}`,
+			"<|user|>a<|end|>\n<|assistant|>[[{\"z\": 1, \"a\": 2}]<|end|>]\n", "",
+		},
+		{
+			`{"messages":[{"role":"user","content":"a","name":null},{"role":"assistant","content":"b"},{"role":"user","content":"thanks"}]}`,
+			"<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n<|user|>thanks<|end|>\n", "b",
+		},
 	} {
 		x, err := NewEncoder(tok, Config{}).Encode([]byte(c.raw), "f:1")
 		if err != nil {

@@ -139,9 +139,11 @@ func TestAFileThatChangesIsNoticed(t *testing.T) {
 }
 
 func FuzzLineIsReadOrRefused(f *testing.F) {
-	for _, line := range []string{`{"text":"a"}`, `{"prompt":"a","completion":"b"}`, `{"question":"a","answer":"b"}`, `{"instruction":"a","input":null,"output":"b"}`, `{"textt":"\ud800"}`, `[]`, `{"text":{}}`,
+	for _, line := range []string{
+		`{"text":"a"}`, `{"prompt":"a","completion":"b"}`, `{"question":"a","answer":"b"}`, `{"instruction":"a","input":null,"output":"b"}`, `{"textt":"\ud800"}`, `[]`, `{"text":{}}`,
 		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[]}],"tools":[{}]}`,
-		`{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}],"system":"s"}`} {
+		`{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}],"system":"s"}`,
+	} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -91,8 +91,23 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 // gemmShapes reach every edge: of tiles (6, 12 rows; 16, 32 columns), of transposes (8), of blocks (96, 256, 320), and
 // products of more than one block in each direction.
 var gemmShapes = []struct{ T, n, m int }{
-	{1, 1, 1}, {1, 8, 8}, {1, 576, 96}, {2, 40, 33}, {3, 7, 31}, {5, 16, 16}, {6, 17, 15}, {7, 64, 32}, {8, 9, 64},
-	{11, 33, 20}, {12, 32, 48}, {13, 100, 70}, {64, 321, 40}, {97, 24, 257}, {100, 130, 300}, {325, 50, 90}, {4, 700, 530},
+	{1, 1, 1},
+	{1, 8, 8},
+	{1, 576, 96},
+	{2, 40, 33},
+	{3, 7, 31},
+	{5, 16, 16},
+	{6, 17, 15},
+	{7, 64, 32},
+	{8, 9, 64},
+	{11, 33, 20},
+	{12, 32, 48},
+	{13, 100, 70},
+	{64, 321, 40},
+	{97, 24, 257},
+	{100, 130, 300},
+	{325, 50, 90},
+	{4, 700, 530},
 }
 
 // TestProductsAreOneChain holds every product, tier and thread count to the bits of the plain chain (docs/protocol.md,

@@ -31,8 +31,12 @@ func (c tokenizerConfig) chats(dir string, special specialTokens) (templates, er
 		name        string
 		first, then named
 	}{
-		{"bos_token", c.BOS, special.BOS}, {"eos_token", c.EOS, special.EOS}, {"unk_token", c.UNK, special.UNK},
-		{"pad_token", c.PAD, special.PAD}, {"sep_token", c.SEP, special.SEP}, {"cls_token", c.CLS, special.CLS},
+		{"bos_token", c.BOS, special.BOS},
+		{"eos_token", c.EOS, special.EOS},
+		{"unk_token", c.UNK, special.UNK},
+		{"pad_token", c.PAD, special.PAD},
+		{"sep_token", c.SEP, special.SEP},
+		{"cls_token", c.CLS, special.CLS},
 		{"mask_token", c.Mask, special.Mask},
 	} {
 		if s.first == "" {
