@@ -23,7 +23,7 @@ var may = map[string][]string{
 	},
 
 	"allreduce":   {"internal/view", "internal/pb"},
-	"sharding":    {"internal/view", "model/tokenizer"},
+	"sharding":    {"internal/view", "internal/files", "model/tokenizer"}, // files: what killed processes left
 	"methods":     {"model"},
 	"checkpoints": {"methods", "model", "model/safetensors", "internal/view", "internal/pb"},
 
