@@ -49,7 +49,7 @@ func (o Optimizer) Validate() error {
 	const huge = 1e30 // keeps every value finite as a float32
 	switch {
 	case !(o.LR > 0 && o.LR < huge):
-		return fmt.Errorf("optimizer.lr is %v: use a rate above 0", o.LR)
+		return fmt.Errorf("optimizer.lr is %v: use a rate above 0 and below %v", o.LR, float64(huge))
 	case !slices.Contains(schedules, o.Schedule):
 		return fmt.Errorf("optimizer.schedule is %q: use linear, cosine or constant", o.Schedule)
 	case !(o.Warmup >= 0 && o.Warmup < huge):

@@ -124,7 +124,8 @@ func TestOptimizerNamesTheFieldItRefuses(t *testing.T) {
 		}
 	}
 	for field, set := range map[string]func(*Optimizer){
-		"lr is 0":           func(o *Optimizer) { o.LR = 0 },
+		"lr is 0": func(o *Optimizer) { o.LR = 0 },
+		"lr is 1e+30: use a rate above 0 and below 1e+30": func(o *Optimizer) { o.LR = 1e30 },
 		"lr is NaN":         func(o *Optimizer) { o.LR = math.NaN() },
 		"schedule is \"x\"": func(o *Optimizer) { o.Schedule = "x" },
 		"warmup is -1":      func(o *Optimizer) { o.Warmup = -1 },
