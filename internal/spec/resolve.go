@@ -116,6 +116,9 @@ func (r *Resolved) addModel(dir string) error {
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, "tokenizer.json")); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("model: %w: download the model's tokenizer.json, or save its tokenizer as a fast one", err)
+	}
 	names := slices.Concat([]string{"config.json"}, weights, []string{"tokenizer.json"})
 	for _, name := range optional {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {

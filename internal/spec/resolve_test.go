@@ -130,7 +130,7 @@ func TestResolveNamesFieldAndPath(t *testing.T) {
 		{"", nil, "model=nowhere", []string{"model: ", "nowhere", "name a directory"}},
 		{"", nil, "model=train.jsonl", []string{"model: ", "train.jsonl is no directory"}},
 		{"base/config.json", nil, "", []string{"model: open", "base/config.json"}},
-		{"base/tokenizer.json", nil, "", []string{"model: open", "base/tokenizer.json"}},
+		{"base/tokenizer.json", nil, "", []string{"model: ", "base/tokenizer.json", "download the model's tokenizer.json"}},
 		{"base/model.safetensors", nil, "", []string{"model: ", "has neither model.safetensors nor"}},
 		{"base/model.safetensors", map[string]string{"base/model.safetensors.index.json": "{"}, "", []string{"model: read", "index.json"}},
 		{"base/model.safetensors", map[string]string{"base/model.safetensors.index.json": "{}"}, "", []string{"index.json names no tensor"}},
