@@ -356,6 +356,35 @@ func TestOnlyStateWithTheDigestIsKept(t *testing.T) {
 	}
 }
 
+// Something in the way of the file stands for a full disk.
+func TestStateThatCannotBeWrittenIsKeptOnceItCan(t *testing.T) {
+	s := serve(t, t.TempDir())
+	a := newFake(t, "a")
+	a.hold = make(chan struct{})
+	s.join(a)
+	run := s.launch(resolved(t, t.TempDir()), 1).Run
+	s.follow(run, func(e *pb.RunEvent) bool { return e.Info.Step == 1 })
+	path := filepath.Join(s.runDir(run), "state")
+	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	close(a.hold)
+	want := "cannot keep State: "
+	events := s.follow(run, func(e *pb.RunEvent) bool { return strings.HasPrefix(e.Info.Why, want) })
+	if i := events[len(events)-1].Info; i.State != pb.RunState_RUN_FINISHING || !strings.Contains(i.Why, s.cfg.Home) {
+		t.Fatalf("run is %v: %s, want it to finish later and to name %s", i.State, i.Why, s.cfg.Home)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if info := s.end(run); info.State != pb.RunState_RUN_FINISHED {
+		t.Errorf("run ended as %v: %s", info.State, info.Why)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != a.state {
+		t.Errorf("state is %q, %v", got, err)
+	}
+}
+
 func TestSecondCoordinatorIsRefused(t *testing.T) {
 	home := t.TempDir()
 	s := serve(t, home)
