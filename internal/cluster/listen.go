@@ -50,8 +50,27 @@ func Reaches(from net.Addr, addr string) bool {
 	if err != nil {
 		return false
 	}
-	ip := net.ParseIP(host)
-	return host != "localhost" && (ip == nil || !ip.IsLoopback() && !ip.IsUnspecified())
+	return !loops(host) && !net.ParseIP(host).IsUnspecified()
+}
+
+// Local says whether addr, host:port, means this machine to every machine, so that no other can reach it there.
+func Local(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && loops(host)
+}
+
+func loops(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
+// WithPort is addr, host or host:port, with the port of a coordinator where it names none.
+func WithPort(addr string) (string, error) {
+	host, port, err := split(addr, Port)
+	if err != nil {
+		return "", err
+	}
+	if host == "" {
+		return "", fmt.Errorf("read address %q: name a host", addr)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port)), nil
 }
 
 // split cuts host[:port], with a default for the port.

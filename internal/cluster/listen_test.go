@@ -116,6 +116,25 @@ func TestReachesTellsAnAddressOfOneMachineAlone(t *testing.T) {
 	}
 }
 
+func TestWithPortAddsThatOfACoordinator(t *testing.T) {
+	for addr, want := range map[string]string{
+		"host": "host:7170", "host:1": "host:1", "10.0.0.1": "10.0.0.1:7170", "::1": "[::1]:7170", "[::1]:5": "[::1]:5",
+		"": "", ":7170": "", "a b": "", "host:many": "",
+	} {
+		if got, err := WithPort(addr); got != want || (err == nil) != (want != "") {
+			t.Errorf("WithPort(%q) = %q, %v, want %q", addr, got, err, want)
+		}
+	}
+}
+
+func TestLocalTellsLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "localhost:1": true, "10.0.0.1:1": false, "host:1": false} {
+		if got := Local(addr); got != want {
+			t.Errorf("Local(%q) = %v", addr, got)
+		}
+	}
+}
+
 // hanging is a peer whose calls last until their context is done.
 type hanging struct {
 	pb.UnimplementedPeerServer
