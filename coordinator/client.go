@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,10 +44,21 @@ func ask[T any](cmd *cobra.Command, call func(context.Context, pb.ControlClient)
 	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
 	defer cancel()
 	reply, err := call(ctx, pb.NewControlClient(conn))
-	if err != nil && config.ExitCode(err) == config.ExitUnreachable {
-		return none, config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, or name another with --coordinator (%s)", conn.Target(), config.Text(err)))
+	return reply, unreachable(conn, err)
+}
+
+// unreachable says what to do about an err that means that nobody answers at conn; others it leaves alone.
+func unreachable(conn *grpc.ClientConn, err error) error {
+	if err == nil || config.ExitCode(err) != config.ExitUnreachable {
+		return err
 	}
-	return reply, err
+	return config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, or name another with --coordinator (%s)", plain(conn), config.Text(err)))
+}
+
+// plain is the address that conn calls, without the scheme that gRPC puts before it.
+func plain(conn *grpc.ClientConn) string {
+	target := conn.Target()
+	return target[strings.LastIndex(target, "/")+1:]
 }
 
 // addJSONFlag adds --json, with which the last line of standard output is one object.

@@ -136,10 +136,20 @@ text (plain, for a tokenizer).`,
 				return config.Usagef("--count %d: must be at least 1", count)
 			}
 			write := func(w io.Writer) error { return drills.Write(w, drills.Task(task), count, seed) }
+			if out == "" && wantsJSON(cmd) {
+				return config.Usagef("--json prints what was written where: name the file with -o")
+			}
 			if out == "" {
 				return write(cmd.OutOrStdout())
 			}
-			return writeWhole(out, write)
+			if err := writeWhole(out, write); err != nil || !wantsJSON(cmd) {
+				return err
+			}
+			info, err := os.Stat(out)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), map[string]any{"task": task, "count": count, "file": out, "bytes": info.Size()})
 		},
 	}
 	cmd.Flags().StringVar(&task, "task", "", "what to write: "+strings.Join(known, ", "))
@@ -148,6 +158,7 @@ text (plain, for a tokenizer).`,
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write, replacing it (default: standard output)")
 	cmd.MarkFlagRequired("task")
 	cmd.MarkFlagRequired("count")
+	addJSONFlag(cmd)
 	return cmd
 }
 

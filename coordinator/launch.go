@@ -71,7 +71,7 @@ func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
 	run, err := submit(cmd.Context(), control, r, 0)
 	if err != nil {
 		if config.ExitCode(err) == config.ExitUnreachable {
-			return config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, name another with --coordinator, or try `launch --local 1`", conn.Target()))
+			return config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, name another with --coordinator, or try `launch --local 1`", plain(conn)))
 		}
 		return err
 	}

@@ -25,15 +25,23 @@ func newLogsCmd() *cobra.Command {
 			defer conn.Close()
 			stream, err := pb.NewControlClient(conn).Logs(cmd.Context(), &pb.LogsRequest{Run: args[0], Follow: follow})
 			if err != nil {
-				return err
+				return unreachable(conn, err)
 			}
+			lines := []logged{}
 			for {
 				line, err := stream.Recv()
+				if errors.Is(err, io.EOF) && wantsJSON(cmd) {
+					return printJSON(cmd.OutOrStdout(), map[string]any{"lines": lines})
+				}
 				if errors.Is(err, io.EOF) {
 					return nil
 				}
 				if err != nil {
-					return err
+					return unreachable(conn, err)
+				}
+				if wantsJSON(cmd) {
+					lines = append(lines, logged{time.Unix(0, line.UnixNano), line.Node, line.Level, line.Text})
+					continue
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), logText(line))
 			}
@@ -41,7 +49,17 @@ func newLogsCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run ends")
 	addClientFlags(cmd)
+	addJSONFlag(cmd)
+	cmd.MarkFlagsMutuallyExclusive("follow", "json")
 	return cmd
+}
+
+// logged is a line as logs --json prints it.
+type logged struct {
+	Time  time.Time `json:"time"`
+	Node  string    `json:"node"`
+	Level string    `json:"level"`
+	Text  string    `json:"text"`
 }
 
 func logText(l *pb.LogLine) string {

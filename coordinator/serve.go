@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/torctrain/torc/coordinator/control"
+	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/config"
 )
 
@@ -24,6 +25,9 @@ func newServeCmd() *cobra.Command {
 			server, err := control.New(control.Config{Home: settings.Home, Listen: settings.Listen, Advertise: settings.Advertise, Version: version, Log: log})
 			if err != nil {
 				return err
+			}
+			if cluster.Local(server.Addr()) {
+				log.Info("reachable from this machine only: --listen 0.0.0.0 opens it to others", "addr", server.Addr())
 			}
 			return server.Run(cmd.Context())
 		},
