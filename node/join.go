@@ -41,7 +41,11 @@ func newJoinCmd() *cobra.Command {
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
-			return join(cmd.Context(), args[0], wait, settings)
+			addr, err := cluster.WithPort(args[0])
+			if err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			return join(cmd.Context(), addr, wait, settings)
 		},
 	}
 	f := cmd.Flags()

@@ -120,9 +120,16 @@ func TestOnlyFilesThatAreWantedAreTaken(t *testing.T) {
 	if got, err := read(t, stream.Recv); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("Fetch sends %d bytes, %v", len(got), err)
 	}
-	reply, err := s.client.Status(t.Context(), &pb.StatusRequest{Run: run})
-	if err != nil || reply.Run.Why != "waits for 1 file from launch" && reply.Run.Why != "waits for 2 files from launch" {
-		t.Errorf("the run says %q, %v", reply.GetRun().GetWhy(), err)
+	events, err := s.client.Follow(t.Context(), &pb.FollowRequest{Run: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for why := ""; why != "waits for 1 file from launch"; { // it is decided at the next tick
+		e, err := events.Recv()
+		if err != nil {
+			t.Fatalf("the run last said %q: %v", why, err)
+		}
+		why = e.Info.Why
 	}
 }
 
