@@ -285,7 +285,8 @@ type grpcLink struct {
 func newGRPCLink(stream interface {
 	SendMsg(any) error
 	RecvMsg(any) error
-}, p *pool) *grpcLink {
+}, p *pool,
+) *grpcLink {
 	return &grpcLink{stream: stream, pool: p}
 }
 

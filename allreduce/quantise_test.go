@@ -33,9 +33,11 @@ func exact(g float32, e int16) int32 {
 }
 
 func edges() []float32 {
-	v := []float32{0, float32(math.Copysign(0, -1)), 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 1e-45, -1e-45, 1e-38, 1 << 31, -(1 << 31),
+	v := []float32{
+		0, float32(math.Copysign(0, -1)), 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 1e-45, -1e-45, 1e-38, 1 << 31, -(1 << 31),
 		2147483520, -2147483520, 2147483648 * 2, math.MaxFloat32, -math.MaxFloat32, 1 << 30, 8388609.5, 4194304.5, 4194305.5,
-		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
+	}
 	return append(v, v...)
 }
 

@@ -124,7 +124,7 @@ func (r *Ring) BytesSent() int64 {
 func (r *Ring) Close() {
 	r.finish(nil)
 	r.running.Lock() // a call that was in progress has returned
-	r.running.Unlock()
+	defer r.running.Unlock()
 }
 
 // run executes one Sum or Gather.

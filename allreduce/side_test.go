@@ -114,8 +114,18 @@ func TestFixedLoss(t *testing.T) {
 		loss float64
 		want int64
 	}{
-		{0, 0}, {1, 1 << 20}, {0.5 * unit, 0}, {1.5 * unit, 2}, {2.5 * unit, 2}, {-1.5 * unit, -2}, {-2.5 * unit, -2},
-		{0.51 * unit, 1}, {-0.51 * unit, -1}, {math.NaN(), 0}, {math.Inf(1), 0}, {1 << 41, 0},
+		{0, 0},
+		{1, 1 << 20},
+		{0.5 * unit, 0},
+		{1.5 * unit, 2},
+		{2.5 * unit, 2},
+		{-1.5 * unit, -2},
+		{-2.5 * unit, -2},
+		{0.51 * unit, 1},
+		{-0.51 * unit, -1},
+		{math.NaN(), 0},
+		{math.Inf(1), 0},
+		{1 << 41, 0},
 	} {
 		if got := FixedLoss(c.loss); got != c.want {
 			t.Errorf("FixedLoss(%g) = %d, want %d", c.loss, got, c.want)

@@ -201,8 +201,10 @@ func (o options) measure(ring *allreduce.Ring, bytes int, pack bool) error {
 	slices.Sort(times)
 	bus := 2 * float64(o.members-1) / float64(o.members) * float64(bytes)
 	median := times[len(times)/2]
-	return json.NewEncoder(os.Stdout).Encode(result{"torc", pack, o.members, bytes, rounds, median, times[0], times[len(times)-1],
-		bus / median / 1e9, float64(sent) / float64(rounds) / bus, cpu.Seconds() / float64(rounds)})
+	return json.NewEncoder(os.Stdout).Encode(result{
+		"torc", pack, o.members, bytes, rounds, median, times[0], times[len(times)-1],
+		bus / median / 1e9, float64(sent) / float64(rounds) / bus, cpu.Seconds() / float64(rounds),
+	})
 }
 
 func processorTime() time.Duration {
