@@ -275,6 +275,7 @@ type grpcLink struct {
 	pool *pool
 	sent atomic.Int64
 
+	sending   sync.Mutex // held by who calls SendMsg or closeSend
 	receiving sync.Mutex // held by who calls RecvMsg
 	abort     func()     // ends both directions at once
 	closeSend func() error
@@ -293,6 +294,8 @@ func newGRPCLink(stream interface {
 func (l *grpcLink) Send(ctx context.Context, f Frame) error {
 	n := len(f.Bytes())
 	stop := context.AfterFunc(ctx, l.abort)
+	l.sending.Lock()
+	defer l.sending.Unlock()
 	err := l.stream.SendMsg(&wire{frame: f})
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -324,7 +327,9 @@ func (l *grpcLink) Close(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.abort)()
 	l.once.Do(func() {
 		if l.closeSend != nil {
+			l.sending.Lock() // a Send that blocks ends with ctx
 			_ = l.closeSend()
+			l.sending.Unlock()
 		}
 		for {
 			f, err := l.Recv()
