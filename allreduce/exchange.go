@@ -53,7 +53,6 @@ func (s *sum) exchange() error {
 			if err != nil {
 				return err
 			}
-			m.frame = m.frame.flat(&s.pool)
 			defer m.frame.Free()
 			if err := s.checkExchange(&m); err != nil {
 				return err
@@ -68,13 +67,7 @@ func (s *sum) exchange() error {
 			if first {
 				from, first = s.own, false
 			}
-			values := m.frame.payload()[m.side:]
-			if m.packed {
-				_, err = addPacked(s.total, from, [][]byte{values})
-			} else {
-				_, _, err = addRaw(s.total, from, [][]byte{values})
-			}
-			if err != nil {
+			if err := decodeSum(s.total, from, m.frame.payload()[m.side:], m.packed); err != nil {
 				return &PeerError{p.rank, err}
 			}
 			_ = s.side.Merge(theirs) // an overlap shows in the totals, on all members alike
@@ -89,7 +82,7 @@ func (s *sum) exchange() error {
 func (s *sum) everything() Frame {
 	h := s.head
 	h.kind, h.count, h.side = kindExchange, uint32(len(s.own)), uint32(s.side.size())
-	f := s.pool.get(s.side.size() + 4*len(s.own))
+	f := s.pool.get(headerBytes + s.side.size() + 4*len(s.own))
 	s.side.appendTo(f.payload()[:0])
 	n, packed := encodeValues(f.payload()[s.side.size():], s.own, s.cfg.Pack)
 	h.packed = packed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
@@ -49,7 +47,6 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithReadBufferSize(ioBytes),
 		grpc.WithWriteBufferSize(ioBytes),
 		grpc.WithDisableRetry(),
-		experimental.WithBufferPool(new(dataPool)),
 	}
 }
 
@@ -62,12 +59,13 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(ioBytes),
 		grpc.WriteBufferSize(ioBytes),
 		grpc.ForceServerCodecV2(codec{}),
-		experimental.BufferPool(new(dataPool)),
 	}
 }
 
 // Server takes the links that other members open and hands them to the rings of this process.
 type Server struct {
+	pool pool
+
 	mu      sync.Mutex // guards the fields below
 	meets   map[linkKey]*meeting
 	waiting int // incoming links without a ring
@@ -103,14 +101,14 @@ func (s *Server) Register(g *grpc.Server) {
 
 // serve is one incoming link; it returns when the link is closed.
 func (s *Server) serve(stream grpc.ServerStream) error {
-	l := newGRPCLink(stream)
+	l := newGRPCLink(stream, &s.pool)
 	over := make(chan struct{})
 	l.abort = sync.OnceFunc(func() { close(over) })
 	f, err := l.Recv()
 	if err != nil {
 		return err
 	}
-	h, err := parse(f)
+	h, err := parse(f.Bytes())
 	f.Free()
 	if err != nil || h.kind != kindHello {
 		return status.Errorf(codes.InvalidArgument, "read hello: kind %d: %v", h.kind, err)
@@ -167,8 +165,7 @@ func (s *Server) leave(key linkKey, waiting int) {
 }
 
 // Mesh returns the mesh of one member on this server. peers are the addresses by rank; dial makes a connection with
-// DialOptions, which belongs to the link and is closed with it. What it dials is a gRPC target: the address of a peer, or
-// a unix socket if that peer is on this machine and serves one (ListenLocal).
+// DialOptions, which belongs to the link and is closed with it.
 func (s *Server) Mesh(id Identity, peers []string, dial func(ctx context.Context, addr string) (*grpc.ClientConn, error)) Mesh {
 	return &grpcMesh{server: s, id: id, peers: peers, dial: dial}
 }
@@ -190,14 +187,14 @@ func (m *grpcMesh) Link(ctx context.Context, rank int) (Link, error) {
 // hello is the first frame of a link from this member to rank.
 func (m *grpcMesh) hello(rank int) Frame {
 	h := header{kind: kindHello, run: hashRun(m.id.Run), view: m.id.View, ring: m.id.Ring, from: uint32(m.id.Rank), hop: uint32(rank)}
-	f := newFrame(0)
+	f := newFrame(headerBytes, nil)
 	f.finish(&h)
 	return f
 }
 
 // call opens the link to a higher rank.
 func (m *grpcMesh) call(ctx context.Context, rank int) (Link, error) {
-	conn, err := m.dial(ctx, target(ctx, m.peers[rank]))
+	conn, err := m.dial(ctx, m.peers[rank])
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", m.peers[rank], err)
 	}
@@ -222,7 +219,7 @@ func (m *grpcMesh) open(life context.Context, conn *grpc.ClientConn, rank int) (
 	if err != nil {
 		return nil, err
 	}
-	l := newGRPCLink(stream)
+	l := newGRPCLink(stream, &m.server.pool)
 	l.closeSend, l.abort = stream.CloseSend, func() {}
 	if err := l.Send(life, m.hello(rank)); err != nil && err != io.EOF {
 		return nil, err
@@ -235,7 +232,7 @@ func (m *grpcMesh) open(life context.Context, conn *grpc.ClientConn, rank int) (
 		return nil, err
 	}
 	defer f.Free()
-	h, err := parse(f)
+	h, err := parse(f.Bytes())
 	if err != nil {
 		return nil, err
 	}
@@ -275,10 +272,10 @@ type grpcLink struct {
 		SendMsg(any) error
 		RecvMsg(any) error
 	}
+	pool *pool
 	sent atomic.Int64
 
-	sending   sync.Mutex // held by who calls SendMsg or closeSend; guards closed
-	closed    bool
+	sending   sync.Mutex // held by who calls SendMsg or closeSend
 	receiving sync.Mutex // held by who calls RecvMsg
 	abort     func()     // ends both directions at once
 	closeSend func() error
@@ -289,20 +286,16 @@ type grpcLink struct {
 func newGRPCLink(stream interface {
 	SendMsg(any) error
 	RecvMsg(any) error
-}) *grpcLink {
-	return &grpcLink{stream: stream}
+}, p *pool,
+) *grpcLink {
+	return &grpcLink{stream: stream, pool: p}
 }
 
 func (l *grpcLink) Send(ctx context.Context, f Frame) error {
-	n := f.Len()
+	n := len(f.Bytes())
 	stop := context.AfterFunc(ctx, l.abort)
 	l.sending.Lock()
 	defer l.sending.Unlock()
-	if l.closed {
-		stop()
-		f.Free()
-		return io.ErrClosedPipe
-	}
 	err := l.stream.SendMsg(&wire{frame: f})
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -323,7 +316,7 @@ func wireBytes(n int) int {
 func (l *grpcLink) Recv() (Frame, error) {
 	l.receiving.Lock()
 	defer l.receiving.Unlock()
-	var w wire
+	w := wire{pool: l.pool}
 	err := l.stream.RecvMsg(&w)
 	return w.frame, err
 }
@@ -333,11 +326,11 @@ func (l *grpcLink) Recv() (Frame, error) {
 func (l *grpcLink) Close(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.abort)()
 	l.once.Do(func() {
-		l.sending.Lock()
-		if l.closed = true; l.closeSend != nil {
+		if l.closeSend != nil {
+			l.sending.Lock() // a Send that blocks ends with ctx
 			_ = l.closeSend()
+			l.sending.Unlock()
 		}
-		l.sending.Unlock()
 		for {
 			f, err := l.Recv()
 			if err != nil {
@@ -356,83 +349,35 @@ func (l *grpcLink) Close(ctx context.Context) error {
 func (l *grpcLink) Sent() int64 { return l.sent.Load() }
 
 // wire is what gRPC takes for a message.
-type wire struct{ frame Frame }
+type wire struct {
+	frame Frame
+	pool  *pool // of what is received
+}
 
 // codec hands frames to gRPC as they are, and leaves all else to protobuf.
 type codec struct{}
 
 func (codec) Name() string { return "torc-frame" }
 
-// smallPart is the size up to which gRPC does not tell when it is done with a buffer.
-const smallPart = 1 << 10
-
-// Marshal hands over the parts of the frame. gRPC calls Put of each when its bytes are written.
+// Marshal hands over the frame's buffer: gRPC calls its Put when the bytes are written.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	w, ok := v.(*wire)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Marshal(v)
 	}
-	f := w.frame
-	out := make(mem.BufferSlice, 1, 1+len(f.parts))
-	out[0] = mem.SliceBuffer(f.head)
-	for i := range f.parts {
-		if p := f.parts[i]; cap(p) <= smallPart {
-			out = append(out, mem.SliceBuffer(slices.Clone(p)))
-		} else {
-			out = append(out, mem.NewBuffer(&f.parts[i], returner(f.Ref())))
-		}
-	}
-	f.Free()
-	return out, nil
+	return mem.BufferSlice{mem.NewBuffer(&w.frame.buf.data, w.frame.buf)}, nil
 }
 
-// returner is the pool of a part that was handed to gRPC: what comes back frees one reference to the frame.
-type returner Frame
-
-func (returner) Get(int) *[]byte { panic("allreduce: a frame's memory is not for others") }
-func (r returner) Put(*[]byte)   { Frame(r).Free() }
-
-// Unmarshal makes a frame of the buffers that gRPC read into.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	w, ok := v.(*wire)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
-	f := Frame{head: make([]byte, headerBytes), parts: make([][]byte, 0, len(data)), mem: &counted{free: data.Free}}
-	f.head = f.head[:data.CopyTo(f.head)]
-	skip := len(f.head)
-	for _, b := range data {
-		p := b.ReadOnlyData()
-		n := min(skip, len(p))
-		if skip -= n; n < len(p) {
-			f.parts = append(f.parts, p[n:])
-		}
-	}
-	data.Ref()
-	f.mem.refs.Store(1)
-	w.frame = f
+	w.frame = w.pool.get(data.Len())
+	data.CopyTo(w.frame.Bytes())
 	return nil
 }
 
-// dataPool keeps the buffers of HTTP/2 frames. Unlike gRPC's own it does not clear them: they are read into next.
-type dataPool struct{ free sync.Pool }
-
-func (p *dataPool) Get(n int) *[]byte {
-	if n > dataBytes {
-		b := make([]byte, n)
-		return &b
-	}
-	b, ok := p.free.Get().(*[]byte)
-	if !ok {
-		full := make([]byte, dataBytes)
-		b = &full
-	}
-	*b = (*b)[:n]
-	return b
-}
-
-func (p *dataPool) Put(b *[]byte) {
-	if cap(*b) >= dataBytes {
-		p.free.Put(b)
-	}
-}
+// Get and Put make a buffer the pool of its own memory, which is how it learns that gRPC no longer needs it.
+func (b *buffer) Get(int) *[]byte { panic("allreduce: a frame's buffer is not for others") }
+func (b *buffer) Put(*[]byte)     { Frame{b}.Free() }

@@ -125,8 +125,9 @@ func memPipe(faultsA, faultsB *memFaults) (a, b *memLink) {
 }
 
 func (l *memLink) Send(ctx context.Context, f Frame) error {
-	carries := kind(f.head[5]) < kindProgress
-	hop := int(binary.LittleEndian.Uint32(f.head[55:]))
+	b := f.Bytes()
+	carries := kind(b[5]) < kindProgress
+	hop := int(binary.LittleEndian.Uint32(b[56:]))
 	at := func(fault int) bool { return carries && fault >= 0 && hop >= fault }
 	if at(l.faults.silence) {
 		l.faults.silent.Store(true)
@@ -139,13 +140,16 @@ func (l *memLink) Send(ctx context.Context, f Frame) error {
 		l.reset()
 	}
 	if at(l.faults.corrupt) && l.faults.corrupted.CompareAndSwap(false, true) {
-		c := f.clone() // the same frame may be on its way elsewhere
-		c.payload()[len(c.payload())-1] ^= 4
+		c := newFrame(len(b), nil) // a copy: the same frame may be on its way elsewhere
+		copy(c.Bytes(), b)
+		c.Bytes()[len(b)-1] ^= 4
 		f.Free()
 		f = c
 	}
 	if at(l.faults.duplicate) && l.faults.duplicated.CompareAndSwap(false, true) {
-		if err := l.send(ctx, f.clone()); err != nil {
+		c := newFrame(len(b), nil)
+		copy(c.Bytes(), b)
+		if err := l.send(ctx, c); err != nil {
 			f.Free()
 			return err
 		}
@@ -159,21 +163,8 @@ func (l *memLink) Send(ctx context.Context, f Frame) error {
 	return l.send(ctx, f)
 }
 
-// clone returns a frame equal to f with memory of its own.
-func (f Frame) clone() Frame {
-	c := newFrame(f.Len() - len(f.head))
-	copy(c.head, f.head)
-	f.copyTo(c.payload())
-	return c
-}
-
 func (l *memLink) send(ctx context.Context, f Frame) error {
-	if f.mem.lent { // the peer may look at it later than the lender allows
-		c := f.clone()
-		f.Free()
-		f = c
-	}
-	n := int64(f.Len())
+	n := int64(len(f.Bytes()))
 	select {
 	case <-l.closed:
 		f.Free()

@@ -79,10 +79,7 @@ func (p *peer) readAhead() error {
 			return &PeerError{p.rank, fmt.Errorf("receive: %w", err)}
 		}
 		p.heard.Store(time.Now().UnixNano())
-		h, err := parse(f)
-		if err == nil && h.kind != kindValues { // of values, the checksum is made when they are added
-			err = h.intact(f.checksum())
-		}
+		h, err := parse(f.Bytes())
 		if err != nil {
 			f.Free()
 			return &PeerError{p.rank, err}
@@ -98,7 +95,6 @@ func (p *peer) readAhead() error {
 		case kindProgress:
 			f.Free()
 		case kindOver:
-			f = f.flat(&p.ring.pool)
 			err := p.farewell(f.payload())
 			f.Free()
 			return err
@@ -145,7 +141,7 @@ func (p *peer) beacon() {
 		default:
 			continue // somebody is sending
 		}
-		f := newFrame(0)
+		f := newFrame(headerBytes, nil)
 		f.finish(&h)
 		err := p.link.Send(p.ring.hard, f)
 		p.spoke.Store(time.Now().UnixNano())
@@ -220,7 +216,7 @@ func (p *peer) part(why error) {
 	h.kind = kindOver
 	select {
 	case p.token <- struct{}{}:
-		f := newFrame(farewellBytes(why))
+		f := newFrame(headerBytes+farewellBytes(why), nil)
 		putFarewell(f.payload(), why)
 		f.finish(&h)
 		_ = p.link.Send(ctx, f) // a peer that does not take it is lost already

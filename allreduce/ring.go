@@ -142,7 +142,6 @@ func (r *Ring) run(ctx context.Context, at view.Position, do func(*call) error) 
 	c.close()
 	if err != nil {
 		r.finish(err)
-		c.repaidInGrace()
 		return r.over()
 	}
 	return nil

@@ -60,10 +60,7 @@ func (s *sum) round() error {
 	s.run(s.send)
 	s.run(s.receive)
 	s.run(s.receiveLate)
-	if err := s.wait(); err != nil {
-		return err
-	}
-	return s.repaid(s.next)
+	return s.wait()
 }
 
 func (s *sum) silent(now, since time.Time) error {
@@ -136,8 +133,8 @@ func (s *sum) frame(j job) Frame {
 	h := s.head
 	h.kind, h.hop, h.segment = j.kind, uint32(j.hop), uint32(j.segment)
 	if j.kind == kindSide {
-		f := newFrame(s.side.size())
-		s.side.appendTo(f.payload()[:0])
+		f := newFrame(headerBytes, nil)
+		f.buf.data = s.side.appendTo(f.buf.data)
 		h.side = uint32(len(f.payload()))
 		f.finish(&h)
 		return f
@@ -148,15 +145,7 @@ func (s *sum) frame(j job) Frame {
 		from = s.own
 	}
 	h.offset, h.count = uint64(lo), uint32(hi-lo)
-	if !s.cfg.Pack && littleEndian() {
-		f := s.lend(asBytes(from[lo:hi]))
-		if h.crc = j.crc; !j.summed {
-			h.crc = f.checksum()
-		}
-		f.seal(&h)
-		return f
-	}
-	f := s.pool.get(4 * (hi - lo))
+	f := s.pool.get(headerBytes + 4*(hi-lo))
 	n, packed := encodeValues(f.payload(), from[lo:hi], s.cfg.Pack)
 	h.packed = packed
 	f.cut(n)
@@ -271,54 +260,39 @@ func (s *sum) unexpected(m *message) error {
 // take adds or stores what a checked frame holds and queues what this member sends because of it. It frees the frame.
 func (s *sum) take(m message) error {
 	if m.kind == kindSide {
-		m.frame = m.frame.flat(&s.pool)
 		defer m.frame.Free()
 		return s.takeSide(&m)
 	}
+	hop := int(m.hop)
 	_, part := s.needs(&m)
-	dst, own := s.total[part[0]:part[1]], s.own[part[0]:part[1]]
-	j := job{kind: kindValues, hop: int(m.hop) + 1, segment: int(m.segment)}
-	adds := s.plan.adds(int(m.hop))
-	if !adds {
-		own = nil
+	dst := s.total[part[0]:part[1]]
+	j := job{kind: kindValues, hop: hop + 1, segment: int(m.segment)}
+	if s.plan.adds(hop) {
+		defer m.frame.Free()
+		if err := decodeSum(dst, s.own[part[0]:part[1]], m.frame.payload(), m.packed); err != nil {
+			return &PeerError{int(m.from), err}
+		}
+		s.out.push(j)
+		return nil
 	}
-	if err := s.decode(dst, own, &m, &j); err != nil {
+	if err := decodeValues(dst, m.frame.payload(), m.packed); err != nil {
 		m.frame.Free()
 		return &PeerError{int(m.from), err}
 	}
-	if j.hop == s.plan.hops() {
+	switch {
+	case j.hop == s.plan.hops():
 		m.frame.Free()
-		return nil
-	}
-	if adds || !s.out.holds() {
-		m.frame.Free()
-	} else {
+	case s.out.holds():
 		// The next member gets the very bytes that came, under a new header.
 		m.header.hop, m.header.from = uint32(j.hop), s.head.from
-		m.header.put(m.frame.head)
+		m.header.put(m.frame.Bytes())
 		j.ready, j.frame = true, m.frame
+		s.out.push(j)
+	default:
+		m.frame.Free()
+		s.out.push(j)
 	}
-	s.out.push(j)
 	return nil
-}
-
-// decode reads the values of m into dst, refusing them if they are damaged. It notes in j what the sender can use.
-func (s *sum) decode(dst, own []int32, m *message, j *job) error {
-	if m.packed {
-		crc, err := addPacked(dst, own, m.frame.parts)
-		if err != nil {
-			return err
-		}
-		return m.intact(crc)
-	}
-	in, out, err := addRaw(dst, own, m.frame.parts)
-	if err != nil {
-		return err
-	}
-	if j.crc, j.summed = out, true; own == nil {
-		j.crc = in
-	}
-	return m.intact(in)
 }
 
 // takeSide merges the side values of the members before, or stores the totals.
