@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,13 +21,15 @@ type call struct {
 
 	workers  sync.WaitGroup
 	watcher  sync.WaitGroup
+	lent     atomic.Int64  // frames under way whose memory is the caller's
+	returned chan struct{} // room for one: a token means that lent may have become 0
 	detached []func() bool // take back what was attached to the contexts
 }
 
 var errDone = errors.New("done")
 
 func newCall(ctx context.Context, r *Ring) *call {
-	c := &call{Ring: r}
+	c := &call{Ring: r, returned: make(chan struct{}, 1)}
 	c.soft, c.fail = context.WithCancelCause(ctx)
 	c.hard, c.kill = context.WithCancel(r.hard)
 	timer := time.AfterFunc(time.Hour, c.kill)
@@ -70,6 +73,9 @@ func (c *call) link(ranks ...int) error {
 				if c.soft.Err() != nil {
 					return context.Cause(c.soft)
 				}
+				if errors.Is(err, ErrOver) {
+					return err // the members have gone on to another ring
+				}
 				return &PeerError{rank, fmt.Errorf("open link: %w", err)}
 			}
 			c.mu.Lock()
@@ -110,6 +116,49 @@ func (c *call) watch(silent func(now, since time.Time) error) {
 			}
 		}
 	})
+}
+
+// lend makes a frame of the caller's own memory, which must not change until the frame is freed.
+func (c *call) lend(b []byte) Frame {
+	c.lent.Add(1)
+	m := &counted{lent: true, free: func() {
+		if c.lent.Add(-1) == 0 {
+			select {
+			case c.returned <- struct{}{}:
+			default:
+			}
+		}
+	}}
+	m.refs.Store(1)
+	return Frame{make([]byte, headerBytes), [][]byte{b}, m}
+}
+
+// repaid waits until all that was lent for frames to p is free again. When p is gone, the transport drops what it still
+// has, but need not say so: a grace later it no longer reads.
+func (c *call) repaid(p *peer) error {
+	for c.lent.Load() > 0 {
+		select {
+		case <-c.returned:
+		case <-c.soft.Done():
+			return context.Cause(c.soft)
+		case <-p.ended:
+			c.repaidInGrace()
+			return nil
+		}
+	}
+	return nil
+}
+
+func (c *call) repaidInGrace() {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	for c.lent.Load() > 0 {
+		select {
+		case <-c.returned:
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // close ends what is left of the call.

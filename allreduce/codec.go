@@ -2,7 +2,6 @@ package allreduce
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 	"unsafe"
 )
@@ -29,6 +28,9 @@ const (
 	rowBytes = 4 * lanes8
 )
 
+// cacheBytes is how much is worked on at a time, so that it is still in the nearest cache the second time.
+const cacheBytes = 16 << 10
+
 // slack is how many bytes behind a payload must be readable and writable for the fast kernels, which work on whole rows.
 const slack = 2 * rowBytes
 
@@ -48,96 +50,43 @@ func encodeValues(b []byte, values []int32, pack bool) (length int, packed bool)
 	return raw, false
 }
 
-// decodeValues writes the values of a payload to dst.
-func decodeValues(dst []int32, payload []byte, packed bool) error {
-	return decodeSum(dst, nil, payload, packed)
-}
-
-// decodeSum writes own plus the values of a payload, wrapping around, to dst; own is nil, dst itself, or as long.
-// The payload comes from the network: its length and widths are checked before anything is written.
-func decodeSum(dst, own []int32, payload []byte, packed bool) error {
-	if packed {
-		return unpackValues(dst, own, payload)
-	}
-	if len(payload) != 4*len(dst) {
-		return fmt.Errorf("%w: %d bytes for %d values", errCorrupt, len(payload), len(dst))
-	}
-	if own == nil {
-		getWords(dst, payload)
-		return nil
-	}
-	addWords(dst, own, payload)
-	return nil
-}
-
 // packValues packs values into b if that takes at most limit bytes and returns the length, otherwise −1.
 func packValues(b []byte, values []int32, limit int) int {
 	table := tableBytes(len(values))
 	if table > limit {
 		return -1
 	}
-	full := len(values) / group
-	widths := b[:table]
-	clear(widths[full:])
-	findWidths(widths[:full], values)
-	var tail [group]int32
-	if full*group < len(values) {
-		copy(tail[:], values[full*group:])
-		findWidths(widths[full:full+1], tail[:])
-	}
-	length := table + streamBytes(widths)
-	if length > limit {
-		return -1
-	}
-	stream := b[table:length:cap(b)]
-	p := packGroups(stream, values[:full*group], widths[:full], 0)
-	if full*group < len(values) {
-		packGroups(stream, tail[:], widths[full:full+1], p)
-	}
-	return length
-}
-
-func unpackValues(dst, own []int32, payload []byte) error {
-	table := tableBytes(len(dst))
-	if len(payload) < table {
-		return fmt.Errorf("%w: %d bytes for the widths of %d values", errCorrupt, len(payload), len(dst))
-	}
-	widths := payload[:table]
-	for i, w := range widths {
-		if w > 32 || i*group >= len(dst) && w != 0 {
-			return fmt.Errorf("%w: group %d is %d bits wide", errCorrupt, i, w)
-		}
-	}
-	if want := table + streamBytes(widths); len(payload) != want {
-		return fmt.Errorf("%w: %d bytes packed, the widths say %d", errCorrupt, len(payload), want)
-	}
-	stream := payload[table:]
-	full := len(dst) / group
-	whole := own
-	if own != nil {
-		whole = own[:full*group]
-	}
-	p := unpackGroups(dst[:full*group], whole, stream, widths[:full], 0)
-	if rest := dst[full*group:]; len(rest) > 0 {
+	widths, stream := b[:table], b[table:]
+	clear(widths[len(values)/group:])
+	p := 0
+	for i := 0; i < len(values); i += cacheBytes / 4 {
+		block := values[i:min(len(values), i+cacheBytes/4)]
+		w := widths[i/group:][:ceilDiv(len(block), group)]
+		full := len(block) / group
+		findWidths(w[:full], block)
 		var tail [group]int32
-		if own != nil {
-			copy(tail[:], own[full*group:])
-			unpackGroups(tail[:], tail[:], stream, widths[full:full+1], p)
-		} else {
-			unpackGroups(tail[:], nil, stream, widths[full:full+1], p)
+		if full < len(w) {
+			copy(tail[:], block[full*group:])
+			findWidths(w[full:], tail[:])
 		}
-		copy(rest, tail[:])
+		if bits := p + sumWidths(w)*group/lanes8; table+ceilDiv(bits, 32)*rowBytes > limit {
+			return -1
+		}
+		p = packGroups(stream, block[:full*group], w[:full], p)
+		p = packGroups(stream, tail[:], w[full:], p)
 	}
-	return nil
+	return table + ceilDiv(p, 32)*rowBytes
 }
 
 // streamBytes is the length of the streams of groups with these widths.
-func streamBytes(widths []byte) int {
+func streamBytes(widths []byte) int { return ceilDiv(sumWidths(widths)*group/lanes8, 32) * rowBytes }
+
+func sumWidths(widths []byte) int {
 	sum := 0
 	for _, w := range widths {
 		sum += int(w)
 	}
-	return ceilDiv(sum*group/lanes8, 32) * rowBytes
+	return sum
 }
 
 // findWidthsGo is the portable twin of findWidthsAVX2: widths[i] becomes the width of group i of values.
@@ -227,12 +176,14 @@ func addWordsGo(dst, own []int32, b []byte) {
 // littleEndian reports whether an int32 in memory is its wire form.
 func littleEndian() bool { return binary.NativeEndian.Uint16([]byte{1, 0}) == 1 }
 
+// asBytes returns the memory of values, which is their wire form if littleEndian.
+func asBytes(values []int32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
 func putWords(b []byte, values []int32) {
-	if len(values) == 0 {
-		return
-	}
 	if littleEndian() {
-		copy(b, unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values)))
+		copy(b, asBytes(values))
 		return
 	}
 	for i, v := range values {
@@ -241,11 +192,8 @@ func putWords(b []byte, values []int32) {
 }
 
 func getWords(dst []int32, b []byte) {
-	if len(dst) == 0 {
-		return
-	}
 	if littleEndian() {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)), b)
+		copy(asBytes(dst), b)
 		return
 	}
 	for i := range dst {

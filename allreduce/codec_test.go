@@ -2,6 +2,7 @@ package allreduce
 
 import (
 	"fmt"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -53,19 +54,54 @@ func drawValues(t *rapid.T) []int32 {
 	return v
 }
 
+// cut returns b in parts, as it may come from the network.
+func cut(b []byte, rng *rand.Rand) [][]byte {
+	var parts [][]byte
+	longest := 1 + rng.IntN(2000)
+	for len(b) > 0 {
+		n := rng.IntN(min(len(b), longest)) + 1
+		parts = append(parts, b[:n:n])
+		b = b[n:]
+	}
+	return parts
+}
+
+// decode is addRaw or addPacked, with the checksums checked.
+func decode(dst, own []int32, parts [][]byte, packed bool) error {
+	wantIn := crc32.Checksum(slices.Concat(parts...), castagnoli)
+	if packed {
+		in, err := addPacked(dst, own, parts)
+		if err == nil && in != wantIn {
+			return fmt.Errorf("checksum %08x, want %08x", in, wantIn)
+		}
+		return err
+	}
+	in, out, err := addRaw(dst, own, parts)
+	if err != nil {
+		return err
+	}
+	b := room(len(dst))
+	putWords(b, dst)
+	if wantOut := crc32.Checksum(b[:4*len(dst)], castagnoli); in != wantIn || own != nil && out != wantOut {
+		return fmt.Errorf("checksums %08x and %08x, want %08x and %08x", in, out, wantIn, wantOut)
+	}
+	return nil
+}
+
 func room(n int) []byte { return make([]byte, 4*n+slack) }
 
 func TestValuesSurviveTheirEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := drawValues(t)
 		pack := rapid.Bool().Draw(t, "pack")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "cuts"), 0))
 		b := room(len(v))
 		n, packed := encodeValues(b, v, pack)
 		if n > 4*len(v) {
 			t.Fatalf("%d values take %d bytes, more than raw", len(v), n)
 		}
 		got := make([]int32, len(v))
-		if err := decodeValues(got, b[:n], packed); err != nil {
+		if err := decode(got, nil, cut(b[:n], rng), packed); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(got, v) {
@@ -75,7 +111,7 @@ func TestValuesSurviveTheirEncoding(t *testing.T) {
 		for i := range own {
 			own[i] = own[i]*31 + int32(i)
 		}
-		if err := decodeSum(got, own, b[:n], packed); err != nil {
+		if err := decode(got, own, cut(b[:n], rng), packed); err != nil {
 			t.Fatal(err)
 		}
 		for i := range got {
@@ -83,7 +119,7 @@ func TestValuesSurviveTheirEncoding(t *testing.T) {
 				t.Fatalf("sum[%d] = %d, want %d", i, got[i], own[i]+v[i])
 			}
 		}
-		if err := decodeSum(own, own, b[:n], packed); err != nil || !slices.Equal(own, got) {
+		if err := decode(own, own, cut(b[:n], rng), packed); err != nil || !slices.Equal(own, got) {
 			t.Fatalf("adding in place gives %v (%v), want %v", own, err, got)
 		}
 	})
@@ -170,20 +206,19 @@ func FuzzPackedPayloadIsNeverTrusted(f *testing.F) {
 	v := heavyTail(200, 20, 1)
 	b := room(len(v))
 	n, _ := encodeValues(b, v, true)
-	f.Add(b[:n], 200, true)
-	f.Add(b[:n-1], 200, true)
-	f.Add([]byte{33, 0, 0, 0}, 64, true)
-	f.Add([]byte{1, 2, 3}, 1, false)
-	f.Fuzz(func(t *testing.T, payload []byte, count int, packed bool) {
+	f.Add(b[:n], 200, true, uint64(0))
+	f.Add(b[:n-1], 200, true, uint64(1))
+	f.Add([]byte{33, 0, 0, 0}, 64, true, uint64(2))
+	f.Add([]byte{1, 2, 3}, 1, false, uint64(3))
+	f.Fuzz(func(t *testing.T, payload []byte, count int, packed bool, cuts uint64) {
 		if count < 0 || count > 1<<12 {
 			return
 		}
-		dst, own := make([]int32, count), make([]int32, count)
-		short := decodeValues(dst, payload, packed)
-		padded := append(make([]byte, 0, len(payload)+slack), payload...)
-		long := decodeSum(own, make([]int32, count), padded, packed)
-		if (short == nil) != (long == nil) || short == nil && !slices.Equal(dst, own) {
-			t.Fatalf("portable and fast decoders disagree: %v and %v", short, long)
+		whole, parts := make([]int32, count), make([]int32, count)
+		errWhole := decode(whole, nil, [][]byte{payload}, packed)
+		errParts := decode(parts, make([]int32, count), cut(payload, rand.New(rand.NewPCG(cuts, 0))), packed)
+		if (errWhole == nil) != (errParts == nil) || errWhole == nil && !slices.Equal(whole, parts) {
+			t.Fatalf("whole and in parts it decodes differently: %v and %v", errWhole, errParts)
 		}
 	})
 }
@@ -200,12 +235,12 @@ func BenchmarkCodec(b *testing.B) {
 		run  func()
 	}{
 		{"pack", func() { encodeValues(packed, v, true) }},
-		{"unpackAdd", func() { _ = decodeSum(dst, own, packed[:length], true) }},
-		{"unpack", func() { _ = decodeValues(dst, packed[:length], true) }},
+		{"unpackAdd", func() { _, _ = addPacked(dst, own, [][]byte{packed[:length]}) }},
+		{"unpack", func() { _, _ = addPacked(dst, nil, [][]byte{packed[:length]}) }},
 		{"rawAdd", func() { addWords(dst, own, raw) }},
 		{"rawAddGo", func() { addWordsGo(dst, own, raw) }},
 		{"raw", func() { putWords(raw, v) }},
-		{"crc", func() { h := header{}; _ = h; crcOf(raw[:4*n]) }},
+		{"crc", func() { crc32.Checksum(raw[:4*n], castagnoli) }},
 		{"widthsGo", func() { findWidthsGo(packed[:n/group], v) }},
 	} {
 		b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {

@@ -53,12 +53,13 @@ func (s *sum) exchange() error {
 			if err != nil {
 				return err
 			}
+			m.frame = m.frame.flat(&s.pool)
 			defer m.frame.Free()
 			if err := s.checkExchange(&m); err != nil {
 				return err
 			}
 			theirs := s.mine.alike()
-			if err := theirs.decode(m.frame.payload()[:m.side]); err != nil {
+			if err := theirs.Decode(m.frame.payload()[:m.side]); err != nil {
 				return err
 			}
 			mu.Lock()
@@ -67,7 +68,13 @@ func (s *sum) exchange() error {
 			if first {
 				from, first = s.own, false
 			}
-			if err := decodeSum(s.total, from, m.frame.payload()[m.side:], m.packed); err != nil {
+			values := m.frame.payload()[m.side:]
+			if m.packed {
+				_, err = addPacked(s.total, from, [][]byte{values})
+			} else {
+				_, _, err = addRaw(s.total, from, [][]byte{values})
+			}
+			if err != nil {
 				return &PeerError{p.rank, err}
 			}
 			_ = s.side.Merge(theirs) // an overlap shows in the totals, on all members alike
@@ -82,8 +89,8 @@ func (s *sum) exchange() error {
 func (s *sum) everything() Frame {
 	h := s.head
 	h.kind, h.count, h.side = kindExchange, uint32(len(s.own)), uint32(s.side.size())
-	f := s.pool.get(headerBytes + s.side.size() + 4*len(s.own))
-	s.side.appendTo(f.payload()[:0])
+	f := s.pool.get(s.side.size() + 4*len(s.own))
+	s.side.Append(f.payload()[:0])
 	n, packed := encodeValues(f.payload()[s.side.size():], s.own, s.cfg.Pack)
 	h.packed = packed
 	f.cut(s.side.size() + n)

@@ -38,13 +38,15 @@ const (
 
 // headerBytes is the length of a frame's header in wire form, little endian:
 //
-//	 0 magic "torc"   4 version   5 kind   6 flags   7 zero
-//	 8 run           16 view     24 ring  28 try
-//	32 step          40 space    48 state
-//	56 hop           60 from     64 segment  68 count
-//	72 offset        80 total    88 side  92 length of payload
-//	96 CRC32C of payload        100 CRC32C of the header up to here
-const headerBytes = 104
+//	 0 magic "torc"   4 version   5 kind   6 flags
+//	 7 run           15 view     23 ring  27 try
+//	31 step          39 space    47 state
+//	55 hop           59 from     63 segment  67 count
+//	71 offset        79 total    87 side  91 length of payload
+//	95 CRC32C of payload        99 CRC32C of the header up to here
+//
+// It is odd on purpose: gRPC puts 5 bytes in front and cuts a message every 16384, so all cuts fall between two values.
+const headerBytes = 103
 
 const (
 	magic      = 0x63726f74 // "torc"
@@ -84,40 +86,38 @@ func hashRun(run string) uint64 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
 // put writes h over b[:headerBytes].
 func (h *header) put(b []byte) {
 	le := binary.LittleEndian
 	b = b[:headerBytes]
 	le.PutUint32(b, magic)
-	b[4], b[5], b[6], b[7] = version, byte(h.kind), 0, 0
+	b[4], b[5], b[6] = version, byte(h.kind), 0
 	if h.packed {
 		b[6] = flagPacked
 	}
-	le.PutUint64(b[8:], h.run)
-	le.PutUint64(b[16:], h.view)
-	le.PutUint32(b[24:], h.ring)
-	le.PutUint32(b[28:], h.try)
-	le.PutUint64(b[32:], h.step)
-	le.PutUint64(b[40:], h.space)
-	le.PutUint64(b[48:], h.state)
-	le.PutUint32(b[56:], h.hop)
-	le.PutUint32(b[60:], h.from)
-	le.PutUint32(b[64:], h.segment)
-	le.PutUint32(b[68:], h.count)
-	le.PutUint64(b[72:], h.offset)
-	le.PutUint64(b[80:], h.total)
-	le.PutUint32(b[88:], h.side)
-	le.PutUint32(b[92:], h.length)
-	le.PutUint32(b[96:], h.crc)
-	le.PutUint32(b[100:], crcOf(b[:100]))
+	le.PutUint64(b[7:], h.run)
+	le.PutUint64(b[15:], h.view)
+	le.PutUint32(b[23:], h.ring)
+	le.PutUint32(b[27:], h.try)
+	le.PutUint64(b[31:], h.step)
+	le.PutUint64(b[39:], h.space)
+	le.PutUint64(b[47:], h.state)
+	le.PutUint32(b[55:], h.hop)
+	le.PutUint32(b[59:], h.from)
+	le.PutUint32(b[63:], h.segment)
+	le.PutUint32(b[67:], h.count)
+	le.PutUint64(b[71:], h.offset)
+	le.PutUint64(b[79:], h.total)
+	le.PutUint32(b[87:], h.side)
+	le.PutUint32(b[91:], h.length)
+	le.PutUint32(b[95:], h.crc)
+	le.PutUint32(b[99:], crc32.Checksum(b[:99], castagnoli))
 }
 
-// parse reads the header of a frame and checks everything that can be checked without knowing what is expected,
-// the payload's checksum included. The payload is b[headerBytes:].
-func parse(b []byte) (header, error) {
-	le := binary.LittleEndian
+// parse reads the header of a frame and checks everything that can be checked without knowing what is expected, but for
+// the payload's checksum: see intact.
+func parse(f Frame) (header, error) {
+	le, b := binary.LittleEndian, f.head
 	if len(b) < headerBytes {
 		return header{}, fmt.Errorf("%w: %d bytes", errCorrupt, len(b))
 	}
@@ -127,28 +127,33 @@ func parse(b []byte) (header, error) {
 	if b[4] != version {
 		return header{}, fmt.Errorf("%w: version is %d, this binary speaks %d: run the same release on every node", errCorrupt, b[4], version)
 	}
-	if got, want := crcOf(b[:100]), le.Uint32(b[100:]); got != want {
+	if got, want := crc32.Checksum(b[:99], castagnoli), le.Uint32(b[99:]); got != want {
 		return header{}, fmt.Errorf("%w: checksum of the header is %08x, want %08x", errCorrupt, got, want)
 	}
 	h := header{
 		kind: kind(b[5]), packed: b[6]&flagPacked != 0,
-		run: le.Uint64(b[8:]), view: le.Uint64(b[16:]), ring: le.Uint32(b[24:]), try: le.Uint32(b[28:]),
-		step: le.Uint64(b[32:]), space: le.Uint64(b[40:]), state: le.Uint64(b[48:]),
-		hop: le.Uint32(b[56:]), from: le.Uint32(b[60:]), segment: le.Uint32(b[64:]), count: le.Uint32(b[68:]),
-		offset: le.Uint64(b[72:]), total: le.Uint64(b[80:]), side: le.Uint32(b[88:]),
-		length: le.Uint32(b[92:]), crc: le.Uint32(b[96:]),
+		run: le.Uint64(b[7:]), view: le.Uint64(b[15:]), ring: le.Uint32(b[23:]), try: le.Uint32(b[27:]),
+		step: le.Uint64(b[31:]), space: le.Uint64(b[39:]), state: le.Uint64(b[47:]),
+		hop: le.Uint32(b[55:]), from: le.Uint32(b[59:]), segment: le.Uint32(b[63:]), count: le.Uint32(b[67:]),
+		offset: le.Uint64(b[71:]), total: le.Uint64(b[79:]), side: le.Uint32(b[87:]),
+		length: le.Uint32(b[91:]), crc: le.Uint32(b[95:]),
 	}
-	payload := b[headerBytes:]
+	length := f.Len() - headerBytes
 	switch {
-	case h.kind == 0 || h.kind >= kindEnd || b[6]&^flagPacked != 0 || b[7] != 0:
+	case h.kind == 0 || h.kind >= kindEnd || b[6]&^flagPacked != 0:
 		return header{}, fmt.Errorf("%w: kind %d flags %d", errCorrupt, b[5], b[6])
-	case uint64(h.length) != uint64(len(payload)) || h.side > h.length:
-		return header{}, fmt.Errorf("%w: payload is %d bytes, header says %d with %d of side values", errCorrupt, len(payload), h.length, h.side)
-	}
-	if got := crcOf(payload); got != h.crc {
-		return header{}, fmt.Errorf("%w: checksum of the payload is %08x, want %08x", errCorrupt, got, h.crc)
+	case uint64(h.length) != uint64(length) || h.side > h.length:
+		return header{}, fmt.Errorf("%w: payload is %d bytes, header says %d with %d of side values", errCorrupt, length, h.length, h.side)
 	}
 	return h, nil
+}
+
+// intact returns an error unless crc, the checksum of the payload that came, is the one that the header names.
+func (h *header) intact(crc uint32) error {
+	if crc != h.crc {
+		return fmt.Errorf("%w: checksum of the payload is %08x, want %08x", errCorrupt, crc, h.crc)
+	}
+	return nil
 }
 
 // sameRing returns ErrFenced unless h comes from the ring of want.

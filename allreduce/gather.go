@@ -60,7 +60,7 @@ func (g *gathering) rankAt(pos, hop int) int { return g.id.Order[mod(pos-hop, g.
 func (g *gathering) send() error {
 	for offset := 0; ; {
 		f := g.frame(job{offset: offset})
-		n := len(f.payload())
+		n := f.Len() - headerBytes
 		if err := g.next.send(g.soft, g.hard, f); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (g *gathering) send() error {
 			continue
 		}
 		f := g.frame(j)
-		if j.offset+len(f.payload()) == len(g.blobs[g.rankAt(g.pos, j.hop)]) {
+		if j.offset+f.Len()-headerBytes == len(g.blobs[g.rankAt(g.pos, j.hop)]) {
 			left--
 		}
 		if err := g.next.send(g.soft, g.hard, f); err != nil {
@@ -101,7 +101,7 @@ func (g *gathering) frame(j job) Frame {
 	part := blob[j.offset:min(len(blob), j.offset+g.cfg.FrameBytes)]
 	h := g.head
 	h.kind, h.hop, h.offset, h.count, h.total = kindBlob, uint32(j.hop), uint64(j.offset), uint32(len(part)), uint64(len(blob))
-	f := g.pool.get(headerBytes + len(part))
+	f := g.pool.get(len(part))
 	copy(f.payload(), part)
 	f.finish(&h)
 	return f
@@ -123,7 +123,7 @@ func (g *gathering) receive() error {
 				total = int(m.total)
 				g.blobs[rank] = make([]byte, total)
 			}
-			copy(g.blobs[rank][offset:], m.frame.payload())
+			m.frame.copyTo(g.blobs[rank][offset:])
 			offset += int(m.count)
 			g.handOn(m)
 		}
@@ -141,7 +141,7 @@ func (g *gathering) handOn(m message) {
 	}
 	if g.out.holds() {
 		m.header.hop, m.header.from = uint32(j.hop), g.head.from
-		m.header.put(m.frame.Bytes())
+		m.header.put(m.frame.head)
 		j.ready, j.frame = true, m.frame
 	} else {
 		m.frame.Free()

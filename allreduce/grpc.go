@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
@@ -47,6 +49,7 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithReadBufferSize(ioBytes),
 		grpc.WithWriteBufferSize(ioBytes),
 		grpc.WithDisableRetry(),
+		experimental.WithBufferPool(new(dataPool)),
 	}
 }
 
@@ -59,14 +62,17 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(ioBytes),
 		grpc.WriteBufferSize(ioBytes),
 		grpc.ForceServerCodecV2(codec{}),
+		experimental.BufferPool(new(dataPool)),
 	}
 }
 
 // Server takes the links that other members open and hands them to the rings of this process.
 type Server struct {
-	pool pool
+	// Far says that every member is dialled by its address, also one on this machine. It is set before the first Mesh.
+	Far bool
 
 	mu      sync.Mutex // guards the fields below
+	seats   map[seatKey]*Seat
 	meets   map[linkKey]*meeting
 	waiting int // incoming links without a ring
 }
@@ -81,11 +87,15 @@ type linkKey struct {
 // meeting is where the stream of a link and the ring that wants it find each other.
 type meeting struct {
 	link  chan *grpcLink // without room: both must be there
+	over  chan struct{}  // closed by stale
+	stale func()         // the members are at a later ring
 	users int
 }
 
 // NewServer returns a Server without links.
-func NewServer() *Server { return &Server{meets: make(map[linkKey]*meeting)} }
+func NewServer() *Server {
+	return &Server{seats: make(map[seatKey]*Seat), meets: make(map[linkKey]*meeting)}
+}
 
 // Register adds the service to a gRPC server, which must have been made with ServerOptions.
 func (s *Server) Register(g *grpc.Server) {
@@ -101,19 +111,22 @@ func (s *Server) Register(g *grpc.Server) {
 
 // serve is one incoming link; it returns when the link is closed.
 func (s *Server) serve(stream grpc.ServerStream) error {
-	l := newGRPCLink(stream, &s.pool)
+	l := newGRPCLink(stream)
 	over := make(chan struct{})
 	l.abort = sync.OnceFunc(func() { close(over) })
 	f, err := l.Recv()
 	if err != nil {
 		return err
 	}
-	h, err := parse(f.Bytes())
+	h, err := parse(f)
 	f.Free()
 	if err != nil || h.kind != kindHello {
 		return status.Errorf(codes.InvalidArgument, "read hello: kind %d: %v", h.kind, err)
 	}
 	key := linkKey{h.run, h.view, h.ring, int(h.from), int(h.hop)}
+	if present := s.named(h.run, h.view, h.ring); h.ring < present {
+		return l.answer(&h, present)
+	}
 	meet, err := s.arrive(key, 1)
 	if err != nil {
 		return err
@@ -126,6 +139,9 @@ func (s *Server) serve(stream grpc.ServerStream) error {
 	case <-stream.Context().Done():
 		s.leave(key, 1)
 		return stream.Context().Err()
+	case <-meet.over:
+		s.leave(key, 1)
+		return l.answer(&h, s.named(h.run, h.view, 0))
 	case <-timer.C:
 		s.leave(key, 1)
 		return status.Errorf(codes.DeadlineExceeded, "rank %d did not come to ring %d of view %016x", key.to, key.ring, key.view)
@@ -147,7 +163,8 @@ func (s *Server) arrive(key linkKey, waiting int) (*meeting, error) {
 	s.waiting += waiting
 	m := s.meets[key]
 	if m == nil {
-		m = &meeting{link: make(chan *grpcLink)}
+		m = &meeting{link: make(chan *grpcLink), over: make(chan struct{})}
+		m.stale = sync.OnceFunc(func() { close(m.over) })
 		s.meets[key] = m
 	}
 	m.users++
@@ -165,7 +182,8 @@ func (s *Server) leave(key linkKey, waiting int) {
 }
 
 // Mesh returns the mesh of one member on this server. peers are the addresses by rank; dial makes a connection with
-// DialOptions, which belongs to the link and is closed with it.
+// DialOptions, which belongs to the link and is closed with it. What it dials is a gRPC target: the address of a peer, or
+// a unix socket if that peer is on this machine and serves one (ListenLocal).
 func (s *Server) Mesh(id Identity, peers []string, dial func(ctx context.Context, addr string) (*grpc.ClientConn, error)) Mesh {
 	return &grpcMesh{server: s, id: id, peers: peers, dial: dial}
 }
@@ -187,14 +205,18 @@ func (m *grpcMesh) Link(ctx context.Context, rank int) (Link, error) {
 // hello is the first frame of a link from this member to rank.
 func (m *grpcMesh) hello(rank int) Frame {
 	h := header{kind: kindHello, run: hashRun(m.id.Run), view: m.id.View, ring: m.id.Ring, from: uint32(m.id.Rank), hop: uint32(rank)}
-	f := newFrame(headerBytes, nil)
+	f := newFrame(0)
 	f.finish(&h)
 	return f
 }
 
 // call opens the link to a higher rank.
 func (m *grpcMesh) call(ctx context.Context, rank int) (Link, error) {
-	conn, err := m.dial(ctx, m.peers[rank])
+	to := m.peers[rank]
+	if !m.server.Far {
+		to = target(ctx, to)
+	}
+	conn, err := m.dial(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", m.peers[rank], err)
 	}
@@ -219,7 +241,7 @@ func (m *grpcMesh) open(life context.Context, conn *grpc.ClientConn, rank int) (
 	if err != nil {
 		return nil, err
 	}
-	l := newGRPCLink(stream, &m.server.pool)
+	l := newGRPCLink(stream)
 	l.closeSend, l.abort = stream.CloseSend, func() {}
 	if err := l.Send(life, m.hello(rank)); err != nil && err != io.EOF {
 		return nil, err
@@ -232,11 +254,15 @@ func (m *grpcMesh) open(life context.Context, conn *grpc.ClientConn, rank int) (
 		return nil, err
 	}
 	defer f.Free()
-	h, err := parse(f.Bytes())
+	h, err := parse(f)
 	if err != nil {
 		return nil, err
 	}
 	want := m.id.fenced(view.Position{}, Fence{})
+	if h.kind == kindHello && h.run == want.run && h.view == want.view && h.ring > want.ring {
+		m.server.named(h.run, h.view, h.ring)
+		return nil, fmt.Errorf("%w: rank %d is at ring %d", ErrOver, rank, h.ring)
+	}
 	if err := h.sameRing(&want); err != nil {
 		return nil, err
 	}
@@ -272,30 +298,43 @@ type grpcLink struct {
 		SendMsg(any) error
 		RecvMsg(any) error
 	}
-	pool *pool
 	sent atomic.Int64
 
-	sending   sync.Mutex // held by who calls SendMsg or closeSend
-	receiving sync.Mutex // held by who calls RecvMsg
-	abort     func()     // ends both directions at once
+	sending   turn // held by who calls SendMsg or closeSend; guards closed
+	closed    bool
+	receiving turn   // held by who calls RecvMsg
+	abort     func() // ends both directions at once
 	closeSend func() error
 	conn      *grpc.ClientConn // with closeSend, of the member that dialled
-	once      sync.Once
+	once      *once
 }
 
 func newGRPCLink(stream interface {
 	SendMsg(any) error
 	RecvMsg(any) error
-}, p *pool,
+},
 ) *grpcLink {
-	return &grpcLink{stream: stream, pool: p}
+	return &grpcLink{stream: stream, sending: newTurn(), receiving: newTurn(), once: newOnce()}
+}
+
+// answer tells who asked for a link, by h, that the members are at another ring.
+func (l *grpcLink) answer(h *header, ring uint32) error {
+	a := header{kind: kindHello, run: h.run, view: h.view, ring: ring, from: h.hop, hop: h.from}
+	f := newFrame(0)
+	f.finish(&a)
+	return l.Send(context.Background(), f)
 }
 
 func (l *grpcLink) Send(ctx context.Context, f Frame) error {
-	n := len(f.Bytes())
+	n := f.Len()
 	stop := context.AfterFunc(ctx, l.abort)
-	l.sending.Lock()
-	defer l.sending.Unlock()
+	l.sending.take()
+	defer l.sending.give()
+	if l.closed {
+		stop()
+		f.Free()
+		return io.ErrClosedPipe
+	}
 	err := l.stream.SendMsg(&wire{frame: f})
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -314,9 +353,9 @@ func wireBytes(n int) int {
 }
 
 func (l *grpcLink) Recv() (Frame, error) {
-	l.receiving.Lock()
-	defer l.receiving.Unlock()
-	w := wire{pool: l.pool}
+	l.receiving.take()
+	defer l.receiving.give()
+	var w wire
 	err := l.stream.RecvMsg(&w)
 	return w.frame, err
 }
@@ -325,12 +364,12 @@ func (l *grpcLink) Recv() (Frame, error) {
 // stream and awaits that of the server, whose end is that serve returns, after the end of the dialler.
 func (l *grpcLink) Close(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.abort)()
-	l.once.Do(func() {
-		if l.closeSend != nil {
-			l.sending.Lock() // a Send that blocks ends with ctx
+	l.once.do(func() {
+		l.sending.take()
+		if l.closed = true; l.closeSend != nil {
 			_ = l.closeSend()
-			l.sending.Unlock()
 		}
+		l.sending.give()
 		for {
 			f, err := l.Recv()
 			if err != nil {
@@ -349,35 +388,83 @@ func (l *grpcLink) Close(ctx context.Context) error {
 func (l *grpcLink) Sent() int64 { return l.sent.Load() }
 
 // wire is what gRPC takes for a message.
-type wire struct {
-	frame Frame
-	pool  *pool // of what is received
-}
+type wire struct{ frame Frame }
 
 // codec hands frames to gRPC as they are, and leaves all else to protobuf.
 type codec struct{}
 
 func (codec) Name() string { return "torc-frame" }
 
-// Marshal hands over the frame's buffer: gRPC calls its Put when the bytes are written.
+// smallPart is the size up to which gRPC does not tell when it is done with a buffer.
+const smallPart = 1 << 10
+
+// Marshal hands over the parts of the frame. gRPC calls Put of each when its bytes are written.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	w, ok := v.(*wire)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Marshal(v)
 	}
-	return mem.BufferSlice{mem.NewBuffer(&w.frame.buf.data, w.frame.buf)}, nil
+	f := w.frame
+	out := make(mem.BufferSlice, 1, 1+len(f.parts))
+	out[0] = mem.SliceBuffer(f.head)
+	for i := range f.parts {
+		if p := f.parts[i]; cap(p) <= smallPart {
+			out = append(out, mem.SliceBuffer(slices.Clone(p)))
+		} else {
+			out = append(out, mem.NewBuffer(&f.parts[i], returner(f.Ref())))
+		}
+	}
+	f.Free()
+	return out, nil
 }
 
+// returner is the pool of a part that was handed to gRPC: what comes back frees one reference to the frame.
+type returner Frame
+
+func (returner) Get(int) *[]byte { panic("allreduce: a frame's memory is not for others") }
+func (r returner) Put(*[]byte)   { Frame(r).Free() }
+
+// Unmarshal makes a frame of the buffers that gRPC read into.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	w, ok := v.(*wire)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
-	w.frame = w.pool.get(data.Len())
-	data.CopyTo(w.frame.Bytes())
+	f := Frame{head: make([]byte, headerBytes), parts: make([][]byte, 0, len(data)), mem: &counted{free: data.Free}}
+	f.head = f.head[:data.CopyTo(f.head)]
+	skip := len(f.head)
+	for _, b := range data {
+		p := b.ReadOnlyData()
+		n := min(skip, len(p))
+		if skip -= n; n < len(p) {
+			f.parts = append(f.parts, p[n:])
+		}
+	}
+	data.Ref()
+	f.mem.refs.Store(1)
+	w.frame = f
 	return nil
 }
 
-// Get and Put make a buffer the pool of its own memory, which is how it learns that gRPC no longer needs it.
-func (b *buffer) Get(int) *[]byte { panic("allreduce: a frame's buffer is not for others") }
-func (b *buffer) Put(*[]byte)     { Frame{b}.Free() }
+// dataPool keeps the buffers of HTTP/2 frames. Unlike gRPC's own it does not clear them: they are read into next.
+type dataPool struct{ free sync.Pool }
+
+func (p *dataPool) Get(n int) *[]byte {
+	if n > dataBytes {
+		b := make([]byte, n)
+		return &b
+	}
+	b, ok := p.free.Get().(*[]byte)
+	if !ok {
+		full := make([]byte, dataBytes)
+		b = &full
+	}
+	*b = (*b)[:n]
+	return b
+}
+
+func (p *dataPool) Put(b *[]byte) {
+	if cap(*b) >= dataBytes {
+		p.free.Put(b)
+	}
+}

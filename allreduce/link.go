@@ -3,6 +3,7 @@ package allreduce
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"sync"
 	"sync/atomic"
 )
@@ -27,7 +28,7 @@ type Mesh interface {
 // Link carries frames to one peer and back, in order, in both directions at once.
 // One goroutine may send while another receives.
 type Link interface {
-	// Send queues f for the peer and takes over the reference; f's bytes must not change afterwards. It blocks while the
+	// Send queues f for the peer and takes over the reference; its payload must not change afterwards. It blocks while the
 	// peer does not read. When ctx ends during the call, the link is broken.
 	Send(ctx context.Context, f Frame) error
 	// Recv returns the next frame; the caller owns it. It returns an error when the peer closed its end or the link broke.
@@ -49,45 +50,98 @@ type PeerError struct {
 func (e *PeerError) Error() string { return fmt.Sprintf("allreduce: lost rank %d: %v", e.Rank, e.Err) }
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// Frame is one message in wire form. It is a reference to a counted buffer: whoever holds it frees it once.
-type Frame struct{ buf *buffer }
+// Frame is one message in wire form: a header, and a payload in parts that lie where they came from or are made.
+// It is a reference: whoever holds it frees it once, and nobody changes a payload that was sent.
+type Frame struct {
+	head  []byte // headerBytes; the sole holder may write it anew
+	parts [][]byte
+	mem   *counted
+}
 
-// Bytes is the whole message. It may be written only by the sole holder.
-func (f Frame) Bytes() []byte { return f.buf.data }
+// counted counts the references to the memory of a Frame.
+type counted struct {
+	refs atomic.Int32
+	free func() // called when the last is gone; nil leaves it to the garbage collector
+	lent bool   // the memory belongs to the caller of Sum
+}
 
 // Ref returns one more reference to f.
 func (f Frame) Ref() Frame {
-	f.buf.refs.Add(1)
+	f.mem.refs.Add(1)
 	return f
 }
 
 // Free gives the reference back.
 func (f Frame) Free() {
-	switch n := f.buf.refs.Add(-1); {
+	switch n := f.mem.refs.Add(-1); {
 	case n < 0:
 		panic("allreduce: frame freed twice")
-	case n == 0 && f.buf.home != nil:
-		f.buf.home.put(f.buf)
+	case n == 0 && f.mem.free != nil:
+		f.mem.free()
 	}
 }
 
-// payload is what stands behind the header, with the capacity of the buffer.
-func (f Frame) payload() []byte { return f.buf.data[headerBytes:] }
-
-// cut shortens f to a payload of n bytes.
-func (f Frame) cut(n int) { f.buf.data = f.buf.data[:headerBytes+n] }
-
-// finish writes h, with length and checksum of the payload, over f's first bytes.
-func (f Frame) finish(h *header) {
-	h.length, h.crc = uint32(len(f.payload())), crcOf(f.payload())
-	h.put(f.buf.data)
+// Len is the length of the whole message.
+func (f Frame) Len() int {
+	n := len(f.head)
+	for _, p := range f.parts {
+		n += len(p)
+	}
+	return n
 }
 
-// buffer is the memory of a Frame. Behind its data there are slack bytes that anyone may overwrite.
+// payload is the payload of a frame with a single part, as all are that were made by pool.get or flat.
+func (f Frame) payload() []byte { return f.parts[0] }
+
+// cut shortens the single part to n bytes.
+func (f Frame) cut(n int) { f.parts[0] = f.parts[0][:n] }
+
+// finish writes h, with length and checksum of the payload, as the frame's header.
+func (f Frame) finish(h *header) {
+	h.crc = f.checksum()
+	f.seal(h)
+}
+
+// seal is finish for a payload whose checksum is in h already.
+func (f Frame) seal(h *header) {
+	h.length = uint32(f.Len() - len(f.head))
+	h.put(f.head)
+}
+
+// checksum is the CRC32C of the payload.
+func (f Frame) checksum() uint32 {
+	crc := uint32(0)
+	for _, p := range f.parts {
+		crc = crc32.Update(crc, castagnoli, p)
+	}
+	return crc
+}
+
+// flat returns f with its payload in a single part, moved if need be. It takes over the reference.
+func (f Frame) flat(p *pool) Frame {
+	if len(f.parts) == 1 {
+		return f
+	}
+	g := p.get(f.Len() - len(f.head))
+	copy(g.head, f.head)
+	f.copyTo(g.payload())
+	f.Free()
+	return g
+}
+
+// copyTo copies the payload to b.
+func (f Frame) copyTo(b []byte) {
+	for _, p := range f.parts {
+		b = b[copy(b, p):]
+	}
+}
+
+// buffer is the memory of a frame made here. Behind its part there are slack bytes that anyone may overwrite.
 type buffer struct {
+	counted
+	head [headerBytes]byte
+	part [1][]byte
 	data []byte
-	refs atomic.Int32
-	home *pool // nil: left to the garbage collector
 }
 
 // smallFrame is the size up to which a buffer is not worth keeping.
@@ -102,29 +156,31 @@ type pool struct {
 	free []*buffer
 }
 
-// get returns a frame of n bytes whose content is undefined.
+// get returns a frame with a payload of n bytes. Header and payload are undefined.
 func (p *pool) get(n int) Frame {
-	if n <= smallFrame {
-		return newFrame(n, nil)
-	}
-	p.mu.Lock()
-	for i := len(p.free) - 1; i >= 0; i-- {
-		if b := p.free[i]; cap(b.data) >= n+slack {
-			p.free = append(p.free[:i], p.free[i+1:]...)
-			p.mu.Unlock()
-			b.refs.Store(1)
-			b.data = b.data[:n]
-			return Frame{b}
+	b := p.take(n)
+	if b == nil {
+		b = newBuffer(n)
+		if n > smallFrame {
+			b.free = func() { p.put(b) }
 		}
 	}
-	p.mu.Unlock()
-	return newFrame(n, p)
+	return b.frame(n)
 }
 
-func newFrame(n int, home *pool) Frame {
-	b := &buffer{data: make([]byte, n, n+slack), home: home}
-	b.refs.Store(1)
-	return Frame{b}
+func (p *pool) take(n int) *buffer {
+	if n <= smallFrame {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.free) - 1; i >= 0; i-- {
+		if b := p.free[i]; len(b.data) >= n+slack {
+			p.free = append(p.free[:i], p.free[i+1:]...)
+			return b
+		}
+	}
+	return nil
 }
 
 func (p *pool) put(b *buffer) {
@@ -134,4 +190,15 @@ func (p *pool) put(b *buffer) {
 		p.free = append(p.free[:0], p.free[1:]...) // the oldest: sizes change between runs
 	}
 	p.free = append(p.free, b)
+}
+
+// newFrame returns a frame that no pool keeps.
+func newFrame(n int) Frame { return newBuffer(n).frame(n) }
+
+func newBuffer(n int) *buffer { return &buffer{data: make([]byte, n+slack)} }
+
+func (b *buffer) frame(n int) Frame {
+	b.refs.Store(1)
+	b.part[0] = b.data[:n]
+	return Frame{b.head[:], b.part[:], &b.counted}
 }

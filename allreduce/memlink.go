@@ -32,6 +32,7 @@ type memKey struct {
 // memFaults is what happens to the frames a rank sends. A hop of −1 is never.
 type memFaults struct {
 	silence, reset, corrupt, duplicate int
+	after                              atomic.Int64 // frames that may still be sent before the link is reset; negative is never
 	delay                              time.Duration
 	silent                             atomic.Bool
 	corrupted, duplicated              atomic.Bool
@@ -42,6 +43,7 @@ func MemNet(n int) *Net {
 	net := &Net{waiting: make(map[memKey]chan *memLink), faults: make(map[int]*memFaults)}
 	for r := range n {
 		net.faults[r] = &memFaults{silence: -1, reset: -1, corrupt: -1, duplicate: -1}
+		net.faults[r].after.Store(-1)
 	}
 	return net
 }
@@ -51,6 +53,12 @@ func (n *Net) Silence(rank, hop int) *Net { n.faults[rank].silence = hop; return
 
 // Reset breaks the link on which rank sends its first frame of hop.
 func (n *Net) Reset(rank, hop int) *Net { n.faults[rank].reset = hop; return n }
+
+// ResetAfter breaks the link on which rank sends its frame number n+1, counted over all its links.
+func (n *Net) ResetAfter(rank, frames int) *Net {
+	n.faults[rank].after.Store(int64(frames) + 1)
+	return n
+}
 
 // Corrupt flips a bit of the first frame of hop that rank sends.
 func (n *Net) Corrupt(rank, hop int) *Net { n.faults[rank].corrupt = hop; return n }
@@ -125,9 +133,8 @@ func memPipe(faultsA, faultsB *memFaults) (a, b *memLink) {
 }
 
 func (l *memLink) Send(ctx context.Context, f Frame) error {
-	b := f.Bytes()
-	carries := kind(b[5]) < kindProgress
-	hop := int(binary.LittleEndian.Uint32(b[56:]))
+	carries := kind(f.head[5]) < kindProgress
+	hop := int(binary.LittleEndian.Uint32(f.head[55:]))
 	at := func(fault int) bool { return carries && fault >= 0 && hop >= fault }
 	if at(l.faults.silence) {
 		l.faults.silent.Store(true)
@@ -139,17 +146,17 @@ func (l *memLink) Send(ctx context.Context, f Frame) error {
 	if at(l.faults.reset) {
 		l.reset()
 	}
+	if carries && l.faults.after.Load() > 0 && l.faults.after.Add(-1) == 0 {
+		l.reset()
+	}
 	if at(l.faults.corrupt) && l.faults.corrupted.CompareAndSwap(false, true) {
-		c := newFrame(len(b), nil) // a copy: the same frame may be on its way elsewhere
-		copy(c.Bytes(), b)
-		c.Bytes()[len(b)-1] ^= 4
+		c := f.clone() // the same frame may be on its way elsewhere
+		c.payload()[len(c.payload())-1] ^= 4
 		f.Free()
 		f = c
 	}
 	if at(l.faults.duplicate) && l.faults.duplicated.CompareAndSwap(false, true) {
-		c := newFrame(len(b), nil)
-		copy(c.Bytes(), b)
-		if err := l.send(ctx, c); err != nil {
+		if err := l.send(ctx, f.clone()); err != nil {
 			f.Free()
 			return err
 		}
@@ -163,8 +170,21 @@ func (l *memLink) Send(ctx context.Context, f Frame) error {
 	return l.send(ctx, f)
 }
 
+// clone returns a frame equal to f with memory of its own.
+func (f Frame) clone() Frame {
+	c := newFrame(f.Len() - len(f.head))
+	copy(c.head, f.head)
+	f.copyTo(c.payload())
+	return c
+}
+
 func (l *memLink) send(ctx context.Context, f Frame) error {
-	n := int64(len(f.Bytes()))
+	if f.mem.lent { // the peer may look at it later than the lender allows
+		c := f.clone()
+		f.Free()
+		f = c
+	}
+	n := int64(f.Len())
 	select {
 	case <-l.closed:
 		f.Free()

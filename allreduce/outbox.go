@@ -9,6 +9,8 @@ type job struct {
 	hop     int
 	segment int
 	offset  int // of the bytes, in Gather
+	crc     uint32
+	summed  bool // crc is that of the values' wire form
 	ready   bool
 	frame   Frame // if ready
 }

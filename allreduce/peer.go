@@ -12,8 +12,12 @@ import (
 	"github.com/torctrain/torc/internal/view"
 )
 
-// ErrOver is returned by a ring that has ended: it was closed, or an error ended it here or elsewhere.
-var ErrOver = errors.New("allreduce: ring is over")
+var (
+	// ErrOver is returned by a ring that has ended: it was closed, or an error ended it here or elsewhere.
+	ErrOver = errors.New("allreduce: ring is over")
+	// ErrSilent is what a PeerError wraps when nothing broke, but nothing was heard either.
+	ErrSilent = errors.New("silent")
+)
 
 const (
 	// grace is how long a failing ring waits for its peers to take its farewell.
@@ -61,11 +65,14 @@ func newPeer(r *Ring, rank int, link Link) *peer {
 }
 
 // read takes frames off the link until it ends, and then closes it: a peer that said goodbye takes no more, and waits
-// for this end to close.
+// for this end to close. When it is this ring that ends, part closes the link, after its own goodbye.
 func (p *peer) read() {
 	p.err = p.readAhead()
 	close(p.ended)
 	close(p.in)
+	if p.err == errParting {
+		return
+	}
 	ctx, cancel := context.WithTimeout(p.ring.hard, linger)
 	defer cancel()
 	_ = p.link.Close(ctx)
@@ -79,7 +86,10 @@ func (p *peer) readAhead() error {
 			return &PeerError{p.rank, fmt.Errorf("receive: %w", err)}
 		}
 		p.heard.Store(time.Now().UnixNano())
-		h, err := parse(f.Bytes())
+		h, err := parse(f)
+		if err == nil && h.kind != kindValues { // of values, the checksum is made when they are added
+			err = h.intact(f.checksum())
+		}
 		if err != nil {
 			f.Free()
 			return &PeerError{p.rank, err}
@@ -95,6 +105,7 @@ func (p *peer) readAhead() error {
 		case kindProgress:
 			f.Free()
 		case kindOver:
+			f = f.flat(&p.ring.pool)
 			err := p.farewell(f.payload())
 			f.Free()
 			return err
@@ -104,11 +115,14 @@ func (p *peer) readAhead() error {
 				p.heard.Store(time.Now().UnixNano())
 			case <-p.ring.life.Done():
 				f.Free()
-				return ErrOver
+				return errParting
 			}
 		}
 	}
 }
+
+// errParting is why reading ends when the ring does, and not the peer.
+var errParting = fmt.Errorf("%w: this member leaves it", ErrOver)
 
 // reason says why nothing more comes from the peer. It is called after ended was closed.
 func (p *peer) reason() error {
@@ -141,7 +155,7 @@ func (p *peer) beacon() {
 		default:
 			continue // somebody is sending
 		}
-		f := newFrame(headerBytes, nil)
+		f := newFrame(0)
 		f.finish(&h)
 		err := p.link.Send(p.ring.hard, f)
 		p.spoke.Store(time.Now().UnixNano())
@@ -199,7 +213,7 @@ func (p *peer) silent(now, since time.Time) error {
 		since = heard
 	}
 	if d := now.Sub(since); d > p.ring.cfg.HopTimeout && len(p.in) == 0 {
-		return &PeerError{p.rank, fmt.Errorf("silent for %v, hop_timeout is %v", d.Round(time.Millisecond), p.ring.cfg.HopTimeout)}
+		return &PeerError{p.rank, fmt.Errorf("%w for %v, hop_timeout is %v", ErrSilent, d.Round(time.Millisecond), p.ring.cfg.HopTimeout)}
 	}
 	return nil
 }
@@ -216,8 +230,8 @@ func (p *peer) part(why error) {
 	h.kind = kindOver
 	select {
 	case p.token <- struct{}{}:
-		f := newFrame(headerBytes+farewellBytes(why), nil)
-		putFarewell(f.payload(), why)
+		f := newFrame(farewellBytes(why))
+		putFarewell(f.payload(), p.ring.id.Rank, why)
 		f.finish(&h)
 		_ = p.link.Send(ctx, f) // a peer that does not take it is lost already
 		<-p.token
@@ -230,43 +244,72 @@ func (p *peer) part(why error) {
 	p.wg.Wait()
 }
 
-// A farewell is 0 or 1 (in peace or not), the accused rank or −1 as int32, and the reason in words.
+// A farewell is 0 or 1 (in peace or not), the accused rank and the rank that saw it fail itself, or −1 and −1, as int32,
+// and the reason in words.
 
-const maxReason = 256
+const (
+	farewellHead = 9
+	maxReason    = 256
+)
+
+// hearsay is what a PeerError wraps when another rank saw the peer fail.
+type hearsay struct {
+	witness int
+	from    int // who told this member
+	words   string
+}
+
+func (h *hearsay) Error() string {
+	return fmt.Sprintf("%v: rank %d says: %s", ErrOver, h.from, h.words)
+}
+func (h *hearsay) Unwrap() error { return ErrOver }
 
 func farewellBytes(why error) int {
 	if why == nil {
-		return 5
+		return farewellHead
 	}
-	return 5 + min(maxReason, len(why.Error()))
+	return farewellHead + min(maxReason, len(why.Error()))
 }
 
-func putFarewell(b []byte, why error) {
-	accused := -1
+// putFarewell writes the farewell of the member of that rank.
+func putFarewell(b []byte, rank int, why error) {
+	accused, witness := -1, -1
 	b[0] = 0
 	if why != nil {
 		b[0] = 1
-		copy(b[5:], why.Error())
+		copy(b[farewellHead:], why.Error())
 		if pe := (*PeerError)(nil); errors.As(why, &pe) {
-			accused = pe.Rank
+			accused, witness = pe.Rank, rank
+		}
+		if h := (*hearsay)(nil); errors.As(why, &h) {
+			witness = h.witness
 		}
 	}
 	binary.LittleEndian.PutUint32(b[1:], uint32(int32(accused)))
+	binary.LittleEndian.PutUint32(b[5:], uint32(int32(witness)))
 }
 
-// farewell turns what the peer said into the error that ends this ring, nil when it left in peace.
+// farewell turns what the peer said into the error that ends this ring, nil when it left in peace. Of two members that
+// lost each other both are to be named: who is accused blames the witness.
 func (p *peer) farewell(b []byte) error {
-	if len(b) < 5 || len(b) > 5+maxReason {
+	if len(b) < farewellHead || len(b) > farewellHead+maxReason {
 		return &PeerError{p.rank, fmt.Errorf("%w: farewell of %d bytes", errCorrupt, len(b))}
 	}
-	accused, reason := int(int32(binary.LittleEndian.Uint32(b[1:]))), string(b[5:])
-	switch {
+	rank := func(b []byte) int { return int(int32(binary.LittleEndian.Uint32(b))) }
+	said := &hearsay{witness: rank(b[5:]), from: p.rank, words: string(b[farewellHead:])}
+	member := func(rank int) bool { return rank >= 0 && rank < p.ring.id.Members }
+	switch accused, me := rank(b[1:]), p.ring.id.Rank; {
 	case b[0] == 0:
 		return nil
-	case accused == p.ring.id.Rank:
-		return &PeerError{p.rank, fmt.Errorf("%w: it lost this member: %s", ErrOver, reason)}
-	case accused >= 0 && accused < p.ring.id.Members:
-		return &PeerError{accused, fmt.Errorf("%w: rank %d says: %s", ErrOver, p.rank, reason)}
+	case accused == me:
+		blamed := p.rank
+		if member(said.witness) && said.witness != me {
+			blamed = said.witness
+		}
+		said.witness = me
+		return &PeerError{blamed, said}
+	case member(accused):
+		return &PeerError{accused, said}
 	}
-	return fmt.Errorf("%w: rank %d says: %s", ErrOver, p.rank, reason)
+	return said
 }

@@ -22,14 +22,14 @@ type Ring struct {
 	cfg  Config
 	pool pool
 
-	running sync.Mutex // held by the call in progress
+	running turn // held by the call in progress
 
 	mu    sync.Mutex // guards the fields below
 	peers map[int]*peer
 	err   error // why the ring has ended
 	past  int64 // bytes sent over links that are closed
 
-	once sync.Once
+	once *once
 	life context.Context // over when the ring begins to end
 	end  context.CancelFunc
 	hard context.Context // over when it has ended: a Send that still blocks breaks its link
@@ -51,7 +51,7 @@ func NewRing(id Identity, mesh Mesh, c Config) *Ring {
 	if len(sorted) != id.Members || id.Rank < 0 || id.Rank >= id.Members {
 		panic(fmt.Sprintf("allreduce: NewRing: rank %d of %d members in order %v", id.Rank, id.Members, id.Order))
 	}
-	r := &Ring{id: id, pos: slices.Index(id.Order, id.Rank), mesh: mesh, cfg: c, peers: make(map[int]*peer)}
+	r := &Ring{id: id, pos: slices.Index(id.Order, id.Rank), mesh: mesh, cfg: c, peers: make(map[int]*peer), running: newTurn(), once: newOnce()}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.hard, r.kill = context.WithCancel(context.Background())
 	return r
@@ -123,8 +123,8 @@ func (r *Ring) BytesSent() int64 {
 // it returns. Values that peers still read from this member reach them first. It is idempotent.
 func (r *Ring) Close() {
 	r.finish(nil)
-	r.running.Lock() // a call that was in progress has returned
-	defer r.running.Unlock()
+	r.running.take() // a call that was in progress has returned
+	defer r.running.give()
 }
 
 // run executes one Sum or Gather.
@@ -132,8 +132,8 @@ func (r *Ring) run(ctx context.Context, at view.Position, do func(*call) error) 
 	if at.View != r.id.View {
 		panic(fmt.Sprintf("allreduce: position in view %016x on a ring of view %016x", at.View, r.id.View))
 	}
-	r.running.Lock()
-	defer r.running.Unlock()
+	r.running.take()
+	defer r.running.give()
 	if err := r.over(); err != nil {
 		return err
 	}
@@ -142,6 +142,7 @@ func (r *Ring) run(ctx context.Context, at view.Position, do func(*call) error) 
 	c.close()
 	if err != nil {
 		r.finish(err)
+		c.repaidInGrace()
 		return r.over()
 	}
 	return nil
@@ -156,7 +157,7 @@ func (r *Ring) over() error {
 
 // finish ends the ring, once; why is nil in peace. It returns when everything of the ring has ended.
 func (r *Ring) finish(why error) {
-	r.once.Do(func() {
+	r.once.do(func() {
 		r.mu.Lock()
 		r.err = why
 		if why == nil {

@@ -19,11 +19,16 @@ type Side struct {
 	Count     uint32   // lanes added, also counting one that was added twice
 	Proof     uint64   // Σ Proof(step, lane), wrapping
 	NonFinite []uint64 // bitmap of lanes whose gradient had NaN or Inf
-	Flags     uint32   // OR-ed; bit 0 is StopAsked
+	Flags     uint32   // OR-ed: StopAsked and its kin
 }
 
-// StopAsked in Side.Flags says that a member was asked to stop after this step.
-const StopAsked uint32 = 1
+// What a member asks of all in Side.Flags: every member sees it in the totals of the same step.
+const (
+	StopAsked uint32 = 1 << iota // end the run after this step
+	ViewAsked                    // leave the view after this step: another one waits
+	CopyAsked                    // copy State after this step
+	SaveAsked                    // take a checkpoint after this step
+)
 
 // NewSide returns an empty Side for so many trained tensors and lanes.
 func NewSide(tensors, lanes int) *Side {
@@ -162,8 +167,8 @@ func sideBytes(tensors, words int) int { return 48 + 4*tensors + 16*words }
 
 func (s *Side) size() int { return sideBytes(len(s.Max), len(s.Lanes)) }
 
-// appendTo appends the wire form of s, little endian.
-func (s *Side) appendTo(b []byte) []byte {
+// Append appends the wire form of s, little endian.
+func (s *Side) Append(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, uint32(len(s.Max)))
 	b = le.AppendUint32(b, uint32(len(s.Lanes)))
@@ -185,8 +190,8 @@ func (s *Side) appendTo(b []byte) []byte {
 	return b
 }
 
-// decode reads the wire form into s, whose shape says what is expected. On error s is undefined.
-func (s *Side) decode(b []byte) error {
+// Decode reads the wire form into s, whose shape says what is expected. On error s is undefined.
+func (s *Side) Decode(b []byte) error {
 	if len(b) != s.size() {
 		return fmt.Errorf("decode side values: %d bytes, want %d: the members run different specs", len(b), s.size())
 	}

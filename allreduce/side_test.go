@@ -53,12 +53,12 @@ func TestSideMergesInAnyOrder(t *testing.T) {
 func TestSideSurvivesItsEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawSide(t, rapid.IntRange(0, 9).Draw(t, "tensors"), rapid.IntRange(0, 130).Draw(t, "lanes"))
-		b := want.appendTo(nil)
+		b := want.Append(nil)
 		if len(b) != want.size() {
 			t.Fatalf("%d bytes, size says %d", len(b), want.size())
 		}
 		got := want.alike()
-		if err := got.decode(b); err != nil {
+		if err := got.Decode(b); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(want, got); d != "" {
@@ -134,11 +134,11 @@ func TestFixedLoss(t *testing.T) {
 }
 
 func FuzzSideIsNeverTrusted(f *testing.F) {
-	f.Add(full(1, 70, 1, 2).appendTo(nil))
+	f.Add(full(1, 70, 1, 2).Append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := NewSide(2, 70)
-		if s.decode(b) == nil && !cmp.Equal(s.appendTo(nil), b) {
+		if s.Decode(b) == nil && !cmp.Equal(s.Append(nil), b) {
 			t.Fatal("decoded to something else")
 		}
 	})

@@ -60,7 +60,10 @@ func (s *sum) round() error {
 	s.run(s.send)
 	s.run(s.receive)
 	s.run(s.receiveLate)
-	return s.wait()
+	if err := s.wait(); err != nil {
+		return err
+	}
+	return s.repaid(s.next)
 }
 
 func (s *sum) silent(now, since time.Time) error {
@@ -133,8 +136,8 @@ func (s *sum) frame(j job) Frame {
 	h := s.head
 	h.kind, h.hop, h.segment = j.kind, uint32(j.hop), uint32(j.segment)
 	if j.kind == kindSide {
-		f := newFrame(headerBytes, nil)
-		f.buf.data = s.side.appendTo(f.buf.data)
+		f := newFrame(s.side.size())
+		s.side.Append(f.payload()[:0])
 		h.side = uint32(len(f.payload()))
 		f.finish(&h)
 		return f
@@ -145,7 +148,15 @@ func (s *sum) frame(j job) Frame {
 		from = s.own
 	}
 	h.offset, h.count = uint64(lo), uint32(hi-lo)
-	f := s.pool.get(headerBytes + 4*(hi-lo))
+	if !s.cfg.Pack && littleEndian() {
+		f := s.lend(asBytes(from[lo:hi]))
+		if h.crc = j.crc; !j.summed {
+			h.crc = f.checksum()
+		}
+		f.seal(&h)
+		return f
+	}
+	f := s.pool.get(4 * (hi - lo))
 	n, packed := encodeValues(f.payload(), from[lo:hi], s.cfg.Pack)
 	h.packed = packed
 	f.cut(n)
@@ -260,39 +271,54 @@ func (s *sum) unexpected(m *message) error {
 // take adds or stores what a checked frame holds and queues what this member sends because of it. It frees the frame.
 func (s *sum) take(m message) error {
 	if m.kind == kindSide {
+		m.frame = m.frame.flat(&s.pool)
 		defer m.frame.Free()
 		return s.takeSide(&m)
 	}
-	hop := int(m.hop)
 	_, part := s.needs(&m)
-	dst := s.total[part[0]:part[1]]
-	j := job{kind: kindValues, hop: hop + 1, segment: int(m.segment)}
-	if s.plan.adds(hop) {
-		defer m.frame.Free()
-		if err := decodeSum(dst, s.own[part[0]:part[1]], m.frame.payload(), m.packed); err != nil {
-			return &PeerError{int(m.from), err}
-		}
-		s.out.push(j)
-		return nil
+	dst, own := s.total[part[0]:part[1]], s.own[part[0]:part[1]]
+	j := job{kind: kindValues, hop: int(m.hop) + 1, segment: int(m.segment)}
+	adds := s.plan.adds(int(m.hop))
+	if !adds {
+		own = nil
 	}
-	if err := decodeValues(dst, m.frame.payload(), m.packed); err != nil {
+	if err := s.decode(dst, own, &m, &j); err != nil {
 		m.frame.Free()
 		return &PeerError{int(m.from), err}
 	}
-	switch {
-	case j.hop == s.plan.hops():
+	if j.hop == s.plan.hops() {
 		m.frame.Free()
-	case s.out.holds():
+		return nil
+	}
+	if adds || !s.out.holds() {
+		m.frame.Free()
+	} else {
 		// The next member gets the very bytes that came, under a new header.
 		m.header.hop, m.header.from = uint32(j.hop), s.head.from
-		m.header.put(m.frame.Bytes())
+		m.header.put(m.frame.head)
 		j.ready, j.frame = true, m.frame
-		s.out.push(j)
-	default:
-		m.frame.Free()
-		s.out.push(j)
 	}
+	s.out.push(j)
 	return nil
+}
+
+// decode reads the values of m into dst, refusing them if they are damaged. It notes in j what the sender can use.
+func (s *sum) decode(dst, own []int32, m *message, j *job) error {
+	if m.packed {
+		crc, err := addPacked(dst, own, m.frame.parts)
+		if err != nil {
+			return err
+		}
+		return m.intact(crc)
+	}
+	in, out, err := addRaw(dst, own, m.frame.parts)
+	if err != nil {
+		return err
+	}
+	if j.crc, j.summed = out, true; own == nil {
+		j.crc = in
+	}
+	return m.intact(in)
 }
 
 // takeSide merges the side values of the members before, or stores the totals.
@@ -302,7 +328,7 @@ func (s *sum) takeSide(m *message) error {
 	if int(m.hop) == mergeIn {
 		s.side.CopyFrom(s.mine)
 		theirs := s.side.alike()
-		if err := theirs.decode(m.frame.payload()); err != nil {
+		if err := theirs.Decode(m.frame.payload()); err != nil {
 			return err
 		}
 		_ = s.side.Merge(theirs) // an overlap shows in the totals, on all members alike
@@ -310,7 +336,7 @@ func (s *sum) takeSide(m *message) error {
 			s.out.push(job{kind: kindSide, hop: mergeOut})
 			return nil
 		}
-	} else if err := s.side.decode(m.frame.payload()); err != nil {
+	} else if err := s.side.Decode(m.frame.payload()); err != nil {
 		return err
 	}
 	if totalOut >= 0 {

@@ -22,6 +22,9 @@ type Config struct {
 	// Parity is how many members may be lost, with their disks, without loss of a checkpoint: a number, or "auto" for
 	// DefaultParity. Default "auto"; 0 to 64.
 	Parity string `yaml:"parity" json:"parity"`
+	// Mirror is a directory, as every member sees it, to which members copy the pieces of committed checkpoints: shared or
+	// object storage that is mounted. Default: none.
+	Mirror string `yaml:"mirror" json:"mirror,omitempty"`
 }
 
 const (

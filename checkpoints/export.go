@@ -17,6 +17,8 @@ type ExportOptions struct {
 	DType *model.DType
 	// MaxFileBytes is the size above which weights are cut into several files. Default 5 GB, as Hugging Face does.
 	MaxFileBytes int64
+	// Card is the text of README.md; nil for none.
+	Card []byte
 }
 
 // companions are the files of a model directory that go with the weights unchanged, where there are any.
@@ -91,6 +93,11 @@ func fill(dir, base string, w *model.Weights, o ExportOptions) error {
 	}
 	if err := writeFile(filepath.Join(dir, "config.json"), config.JSON()); err != nil {
 		return err
+	}
+	if o.Card != nil {
+		if err := writeFile(filepath.Join(dir, "README.md"), o.Card); err != nil {
+			return err
+		}
 	}
 	for _, name := range companions {
 		text, err := os.ReadFile(filepath.Join(base, name))

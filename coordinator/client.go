@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/trust"
 )
 
 // callTimeout bounds a call that only asks.
@@ -21,6 +25,8 @@ const callTimeout = 15 * time.Second
 
 // addClientFlags adds the flag that says which coordinator a command talks to.
 func addClientFlags(cmd *cobra.Command) {
+	cmd.Flags().String("identity", "", "file with the certificate to call with (default $TORC_IDENTITY, else identity.pem below home; on the coordinator's machine its user needs none)")
+	cmd.Flags().Bool("insecure", false, "call a coordinator that was started with --insecure")
 	cmd.Flags().String("coordinator", "", "address of the coordinator (default $TORC_COORDINATOR, else "+config.DefaultCoordinator+")")
 }
 
@@ -30,7 +36,54 @@ func dialFlagged(cmd *cobra.Command) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, config.Kind(config.ErrUsage, err)
 	}
-	return cluster.Dial(settings.Coordinator)
+	return dial(cmd.Context(), settings, cmd.Flags().Changed("identity") || os.Getenv("TORC_IDENTITY") != "")
+}
+
+// dial connects to the coordinator of the settings: with the identity that was named, else by the unix socket of a
+// coordinator of this user on this machine, else with the identity that lies at its usual place.
+func dial(ctx context.Context, s *config.Settings, named bool) (*grpc.ClientConn, error) {
+	if s.Insecure {
+		return cluster.Dial(s.Coordinator)
+	}
+	coordinator := cluster.AcceptRole(trust.Coordinator)
+	if !named {
+		if target := cluster.LocalTarget(ctx, s.Coordinator); target != "" {
+			return cluster.Dial(target, cluster.Secure(trust.NewWallet(nil), coordinator)...)
+		}
+	}
+	bundle, err := trust.Load(s.Identity)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return cluster.Dial(s.Coordinator, cluster.Secure(trust.NewWallet(nil), coordinator)...) // and be told what is missing
+	}
+	if err != nil {
+		return nil, config.Kind(config.ErrRefused, err)
+	}
+	wallet, err := bundle.Wallet()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := cluster.Dial(s.Coordinator, cluster.Secure(wallet, coordinator)...)
+	if err == nil && !time.Now().Before(trust.RenewAt(bundle.Leaf)) {
+		renew(ctx, conn, bundle, s.Identity)
+	}
+	return conn, err
+}
+
+// renew replaces an identity that will expire, if that can be done now: it will be tried again at the next command.
+func renew(ctx context.Context, conn *grpc.ClientConn, b *trust.Bundle, path string) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout/3)
+	defer cancel()
+	csr, err := trust.Request(b.Key)
+	if err != nil {
+		return
+	}
+	reply, err := pb.NewTrustClient(conn).Renew(ctx, &pb.RenewRequest{Csr: csr})
+	if err != nil {
+		return
+	}
+	if next, err := trust.NewBundle(b.Key, reply.Certificate, reply.Ca); err == nil {
+		_ = next.Save(path) // the old one still counts
+	}
 }
 
 // ask makes one call to the coordinator and explains what to do when none answers.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/hub"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/cpu"
 	"github.com/torctrain/torc/model/tokenizer"
@@ -18,6 +19,7 @@ import (
 
 func newEvalCmd() *cobra.Command {
 	var modelDir, data string
+	var columns map[string]string
 	var answers bool
 	var maxNew int
 	cmd := &cobra.Command{
@@ -37,7 +39,7 @@ answer), trimmed, equals the sample's.`,
 				return err
 			}
 			defer closeModel()
-			examples, tok, err := readExamples(dir, data)
+			examples, tok, err := readExamples(cmd, dir, data, columns)
 			if err != nil {
 				return err
 			}
@@ -61,7 +63,8 @@ answer), trimmed, equals the sample's.`,
 		},
 	}
 	cmd.Flags().StringVar(&modelDir, "model", "", "Hugging Face directory of the model")
-	cmd.Flags().StringVar(&data, "data", "", "JSONL file of samples")
+	cmd.Flags().StringVar(&data, "data", "", "file of samples, JSONL or Parquet, or its URL")
+	cmd.Flags().StringToStringVar(&columns, "columns", nil, "keys of the file to use, as data.columns: question=problem,answer=solution")
 	cmd.Flags().BoolVar(&answers, "generate", false, "answer each sample and count exact matches")
 	cmd.Flags().IntVar(&maxNew, "max-new", 256, "with --generate: longest answer in tokens")
 	cmd.MarkFlagRequired("data")
@@ -89,6 +92,13 @@ func openModel(cmd *cobra.Command, args []string, dir string) (_ string, _ *mode
 		return "", nil, nil, config.Usagef("name a model with --model DIR or a RUN, one of them")
 	}
 	if dir != "" {
+		from, err := newSources(cmd)
+		if err != nil {
+			return "", nil, nil, err
+		}
+		if dir, err = from.model(cmd.Context(), dir, ""); err != nil {
+			return "", nil, nil, err
+		}
 		w, err := model.Load(dir)
 		return dir, w, func() {}, err
 	}
@@ -109,12 +119,29 @@ func openModel(cmd *cobra.Command, args []string, dir string) (_ string, _ *mode
 }
 
 // readExamples encodes every sample of a file, whole.
-func readExamples(modelDir, data string) ([]sharding.Example, *tokenizer.Tokenizer, error) {
+func readExamples(cmd *cobra.Command, modelDir, data string, columns sharding.Columns) ([]sharding.Example, *tokenizer.Tokenizer, error) {
 	tok, err := tokenizer.Load(modelDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	ds, err := sharding.Index([]string{data})
+	if err := columns.Validate("--columns"); err != nil {
+		return nil, nil, config.Kind(config.ErrUsage, err)
+	}
+	paths := []string{data}
+	if hub.Remote(data) {
+		from, err := newSources(cmd)
+		if err != nil {
+			return nil, nil, err
+		}
+		if paths, err = from.hub.Data(cmd.Context(), data, ""); err != nil {
+			return nil, nil, err
+		}
+	}
+	var files []sharding.File
+	for _, path := range paths {
+		files = append(files, sharding.File{Path: path, Name: path, Columns: columns})
+	}
+	ds, err := sharding.IndexFiles(files)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,21 +14,27 @@ import (
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/model/tokenizer"
 )
 
 func newLaunchCmd() *cobra.Command {
 	var local int
 	var set []string
+	var resume bool
 	cmd := &cobra.Command{
-		Use:   "launch SPEC",
+		Use:   "launch SPEC | launch --resume RUN",
 		Short: "Launch the run that a spec describes and follow it to its end",
-		Long: `Launch resolves the spec (defaults, globs, every file by its hash), offers its files to the coordinator and follows the run.
+		Long: `Launch resolves the spec (defaults, globs, URLs, every file by its hash), offers its files to the coordinator and follows the run.
 
 Without --local the run goes to the coordinator named by --coordinator; Ctrl-C then detaches and the run goes on.
+With --resume a run that was stopped or has failed goes on from its newest checkpoint.
 With --local N a coordinator and N nodes are started on this machine for this run; Ctrl-C stops it and keeps its State.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := resolveSpec(args[0], set)
+			if resume {
+				return resumeRun(cmd, args[0], local > 0 || len(set) > 0)
+			}
+			r, err := resolveSpec(cmd, args[0], set)
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
@@ -42,14 +48,15 @@ With --local N a coordinator and N nodes are started on this machine for this ru
 		},
 	}
 	cmd.Flags().IntVar(&local, "local", 0, "start a coordinator and so many nodes on this machine for the run")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the run of this name, which was stopped or has failed")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "override a field of the spec: --set optimizer.lr=1e-4 (repeatable)")
 	addClientFlags(cmd)
 	addJSONFlag(cmd)
 	return cmd
 }
 
-// resolveSpec reads a spec file and everything it names.
-func resolveSpec(path string, set []string) (*spec.Resolved, error) {
+// resolveSpec reads a spec file and everything it names, and says what of the data is passed over.
+func resolveSpec(cmd *cobra.Command, path string, set []string) (*spec.Resolved, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
@@ -58,7 +65,26 @@ func resolveSpec(path string, set []string) (*spec.Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	return spec.Resolve(s, filepath.Dir(path))
+	from, err := newSources(cmd)
+	if err != nil {
+		return nil, err
+	}
+	found, err := from.find(cmd.Context(), s, filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	r, err := spec.ResolveFound(s, filepath.Dir(path), found)
+	if err != nil {
+		return nil, err
+	}
+	if r.BadRows > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d rows are no samples and are passed over, the first: %v\n", r.BadRows, r.Bad[0])
+	}
+	// The nodes would find out too, when the run has begun.
+	if _, err := tokenizer.Load(filepath.Dir(r.Files[0].Path)); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	return r, nil
 }
 
 func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
@@ -75,6 +101,29 @@ func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
 		}
 		return err
 	}
+	return followRemote(cmd, control, run)
+}
+
+// resumeRun lets a run go on that has ended before its last step.
+func resumeRun(cmd *cobra.Command, run string, other bool) error {
+	if other {
+		return config.Usagef("--resume goes with neither --local nor --set: the run is what it was")
+	}
+	conn, err := dialFlagged(cmd)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	reply, err := pb.NewCheckpointsClient(conn).Resume(cmd.Context(), &pb.ResumeRequest{Run: run})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "run %s goes on after step %d\n", run, reply.Step)
+	return followRemote(cmd, pb.NewControlClient(conn), run)
+}
+
+// followRemote follows a run to its end; Ctrl-C leaves it alone.
+func followRemote(cmd *cobra.Command, control pb.ControlClient, run string) error {
 	info, err := follow(cmd.Context(), control, run, newProgress(cmd.ErrOrStderr()))
 	if errors.Is(cmd.Context().Err(), context.Canceled) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "\ndetached; run %s goes on: `coordinator status %s` shows it, `coordinator stop %s` ends it\n", run, run, run)

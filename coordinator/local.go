@@ -21,6 +21,7 @@ import (
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/internal/trust"
 )
 
 // launchLocal runs a whole cluster on this machine for one run.
@@ -67,7 +68,19 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	if err != nil {
 		return nil, err
 	}
-	server, err := control.New(control.Config{Home: home, Listen: "127.0.0.1:0", Version: version, Log: slog.New(slog.NewTextHandler(logFile, nil))})
+	authority, err := trust.Open(trust.Config{Dir: filepath.Join(logs, "trust")})
+	if err != nil {
+		return nil, err
+	}
+	identity, err := operator(authority, "launch")
+	if err != nil {
+		return nil, err
+	}
+	wallet, err := identity.Wallet()
+	if err != nil {
+		return nil, err
+	}
+	server, err := control.New(control.Config{Home: home, Nodes: n, Listen: "127.0.0.1:0", Version: version, Trust: authority, Log: slog.New(slog.NewTextHandler(logFile, nil))})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +95,16 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	defer func() { stopServing(); <-served }()
 	following, stopFollowing := context.WithCancelCause(ctx)
 	defer stopFollowing(nil)
-	nodes, err := startNodes(server.Addr(), home, logs, n, func(err error) {
+	var left atomic.Int32 // nodes
+	left.Store(int32(n))
+	token, err := localToken(authority, n)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := startNodes(server.Addr(), home, logs, token, n, func(err error) {
+		if left.Add(-1) > 0 {
+			return // the others go on
+		}
 		time.AfterFunc(lossPatience, func() { stopFollowing(err) }) // the coordinator says it better, if it can
 	})
 	if err != nil {
@@ -90,7 +112,7 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	}
 	defer nodes.stop()
 
-	conn, err := cluster.Dial(server.Addr())
+	conn, err := cluster.Dial(server.Addr(), cluster.Secure(wallet, cluster.AcceptRole(trust.Coordinator))...)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +148,17 @@ type localNodes struct {
 	ending atomic.Bool
 }
 
+// localToken is a token for n nodes where there are no unix sockets by which the coordinator would know them.
+func localToken(a *trust.Authority, n int) (string, error) {
+	if runtime.GOOS == "linux" {
+		return "", nil
+	}
+	token, _, err := a.CreateToken(time.Minute, n)
+	return token.String(), err
+}
+
 // startNodes starts n `node join` processes of the binary beside this one.
-func startNodes(addr, home, logs string, n int, died func(error)) (*localNodes, error) {
+func startNodes(addr, home, logs, token string, n int, died func(error)) (*localNodes, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -141,6 +172,10 @@ func startNodes(addr, home, logs string, n int, died func(error)) (*localNodes, 
 		name := fmt.Sprintf("local-%d", i+1)
 		c := exec.Command(binary, "join", addr, "--name", name, "--listen", "127.0.0.1:0", "--home", home,
 			"--threads", fmt.Sprint(max(1, runtime.NumCPU()/n)), "--leash")
+		if token != "" {
+			c.Args = append(c.Args, "--replace") // whoever had the name before has ended
+			c.Env = append(os.Environ(), "TORC_TOKEN="+token)
+		}
 		detach(c) // Ctrl-C on the terminal is for this process; it tells the nodes
 		if err := l.start(c, filepath.Join(logs, name+".log")); err != nil {
 			l.stop()

@@ -61,9 +61,10 @@ func newRootCmd() *cobra.Command {
 	root.PersistentFlags().String("config", "", "settings file (default coordinator.yaml below home, if there is one)")
 	root.AddCommand(
 		newServeCmd(), newLaunchCmd(), newPlanCmd(),
-		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newLogsCmd(),
+		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newDrainCmd(), newLogsCmd(), newAuditCmd(), newCheckpointsCmd(),
 		newExportCmd(), newEvalCmd(), newGenerateCmd(), newVerifyCmd(),
-		newDataCmd(), newModelCmd(), newVersionCmd(),
+		newTokenCmd(), newIdentityCmd(),
+		newDataCmd(), newModelCmd(), newBenchCmd(), newDeltaCmd(), newVersionCmd(),
 	)
 	return root
 }

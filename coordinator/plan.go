@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,17 @@ func newPlanCmd() *cobra.Command {
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
+			from, err := newSources(cmd)
+			if err != nil {
+				return err
+			}
+			base, err := from.config(cmd.Context(), s.Model, filepath.Dir(args[0]))
+			if err != nil {
+				return config.Kind(config.ErrUsage, fmt.Errorf("%s: %w", args[0], err))
+			}
+			if s.Model, err = filepath.Abs(base); err != nil {
+				return err
+			}
 			p, err := makePlan(s, filepath.Dir(args[0]), members)
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
@@ -52,6 +64,7 @@ func newPlanCmd() *cobra.Command {
 
 // plan is what plan --json prints.
 type plan struct {
+	Method       methods.Config   `json:"method"`  // with its budget spent
 	Trained      int              `json:"trained"` // K
 	Parameters   int              `json:"parameters"`
 	Weights      []planWeight     `json:"weights"`
@@ -81,7 +94,11 @@ func makePlan(s *spec.Spec, dir string, members int) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{Members: members}
+	spent, err := s.Method.Spend(params)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{Method: spent, Members: members}
 	for _, w := range params {
 		p.Parameters += w.Len()
 	}
@@ -112,6 +129,9 @@ func (p *plan) print(w io.Writer, s *spec.Spec) error {
 	}
 	fmt.Fprintf(w, "\n%s trains %d of %d parameters (%.2f %%) in %d lanes of %d samples\n", s.Method.Name, p.Trained, p.Parameters,
 		100*float64(p.Trained)/float64(p.Parameters), s.Batch.Lanes, s.Batch.Micro)
+	if s.Method.Budget != "" {
+		fmt.Fprintf(w, "a budget of %s makes %s\n", s.Method.Budget, p.knobs())
+	}
 	fmt.Fprintf(w, "each of %d members sends %s per step before packing\n", p.Members, bytesText(p.BytesPerStep))
 	fmt.Fprintf(w, "each member needs %s of memory:", bytesText(p.MemoryBytes["total"]))
 	for _, kind := range []string{"weights", "activations", "scratch", "logits", "gradient", "state", "sum"} {
@@ -123,4 +143,26 @@ func (p *plan) print(w io.Writer, s *spec.Spec) error {
 	}
 	fmt.Fprintln(w)
 	return nil
+}
+
+// knobs are the fields that a budget became.
+func (p *plan) knobs() string {
+	var all []string
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"rank", float64(p.Method.Rank)},
+		{"density", p.Method.Density},
+		{"filter", float64(p.Method.Filter)},
+		{"o", p.Method.O},
+		{"down", p.Method.Down},
+		{"v", p.Method.V},
+		{"up", p.Method.Up},
+	} {
+		if f.value > 0 {
+			all = append(all, fmt.Sprintf("%s %.5g", f.name, f.value))
+		}
+	}
+	return strings.Join(all, ", ")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/cache"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/files"
 	"github.com/torctrain/torc/internal/spec"
@@ -24,6 +25,7 @@ type result struct {
 	spec  *spec.Resolved
 	state *checkpoints.State
 	base  string // a directory with the base model's files
+	cache cache.Dir
 }
 
 // openResult reads a run's final State and finds its base model by content.
@@ -39,7 +41,7 @@ func openResult(home, run string) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{}
+	r := &result{cache: factorCache(home)}
 	if r.spec, err = spec.FromJSON(text); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "spec.json"), err)
 	}
@@ -60,6 +62,9 @@ func openResult(home, run string) (*result, error) {
 	r.base, err = layOutBase(home, r.spec)
 	return r, err
 }
+
+// factorCache is where decompositions of weights are kept, for nodes and commands of one home alike.
+func factorCache(home string) cache.Dir { return cache.Dir(filepath.Join(home, "cache", "factors")) }
 
 // close removes what openResult laid out.
 func (r *result) close() { os.RemoveAll(r.base) }
@@ -101,6 +106,7 @@ func (r *result) weights() (*model.Weights, error) {
 	if err != nil {
 		return nil, err
 	}
+	methods.UseCache(m, r.cache)
 	var workers []model.Kernels
 	for range runtime.NumCPU() {
 		k, err := cpu.New(1, cpu.Auto)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
 )
 
 func newVerifyCmd() *cobra.Command {
@@ -32,6 +33,7 @@ func newVerifyCmd() *cobra.Command {
 			want := r.state.Digest()
 			again := *r.spec
 			again.Name = args[0] + "-verify"
+			again.Members = spec.Members{Min: 1} // who takes part does not show
 			info, err := localRun(cmd, &again, 1)
 			if err != nil {
 				return err

@@ -68,3 +68,22 @@ func BenchmarkPull(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkPenalty holds the factors of one layer of a 135M model, of which there are 30, to orthonormality.
+func BenchmarkPenalty(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprintf("threads %d", threads), func(b *testing.B) {
+			o := orthonormality{kind: "frobenius", factors: 420, threads: threads}
+			const r = 16
+			for range b.N {
+				for _, s := range []shape{{576, 576}, {192, 576}, {192, 576}, {576, 576}, {1536, 576}, {1536, 576}, {576, 1536}} {
+					x, dx := make([]float32, 2*r*1536), make([]float32, 2*r*1536)
+					for i := range x {
+						x[i] = float32(i%7) / 100
+					}
+					o.add(0.2, r, factor{x[:r*s.cols], dx[:r*s.cols]}, factor{x[r*1536:][:r*s.rows], dx[r*1536:][:r*s.rows]})
+				}
+			}
+		})
+	}
+}

@@ -1,14 +1,5 @@
 package methods
 
-import (
-	"cmp"
-	"errors"
-	"fmt"
-	"math"
-	"slices"
-	"strings"
-)
-
 // Config chooses a method and its budget. Fields of other methods than the named one must be zero.
 type Config struct {
 	// Name is the method: "lift", "s2ft", "sorsa", "pissa", "lora" or "full".
@@ -17,6 +8,10 @@ type Config struct {
 	// "linear" (the seven projections). lift: "linear" (the default) or "mlp" (gate, up and down). The others train the projections
 	// and have no such field.
 	Modules string `yaml:"modules" json:"modules,omitempty"`
+	// Budget says how much is trained instead of rank, density or the shares of s2ft, so that methods can be compared: "5%", of
+	// the elements of the seven projections, or a number of values. Each method comes as near as its own unit allows; see
+	// Config.Spend. Default: none.
+	Budget string `yaml:"budget" json:"budget,omitempty"`
 
 	// Rank is the budget of lift: an (m, n) weight trains min((m+n)·Rank, m·n) values, as many as low-rank factors of
 	// that rank would have. For sorsa, pissa and lora it is that rank, at most the smaller side of every projection.
@@ -26,6 +21,16 @@ type Config struct {
 	Density float64 `yaml:"density" json:"density,omitempty"`
 	// Filter is the rank of the approximation W′ whose largest entries lift trains. Default 0: Rank.
 	Filter int `yaml:"filter" json:"filter,omitempty"`
+	// Mode is what lift chooses by: "principal", the approximation W′ (the default); or, as controls, "magnitude", the weight
+	// itself, and "random", drawn once by the run's seed. They have no Filter.
+	Mode string `yaml:"mode" json:"mode,omitempty"`
+	// Directions are the singular directions that make up W′, as many as Filter: "largest" (the default), "smallest", "random"
+	// (drawn once for each weight) or "hybrid" (half of each end). All but the first take a whole decomposition in float64, for
+	// experiments: seconds for each weight of a 135M model.
+	Directions string `yaml:"directions" json:"directions,omitempty"`
+	// Block is the shape in which lift chooses: "1x1" (the default), "1x8" or "4x4", by the sum of |W′| over a block. Both sides
+	// of each weight must be multiples of it.
+	Block string `yaml:"block" json:"block,omitempty"`
 	// Refresh is the number of steps between two selections. Default 400; a fifth of the run is a good value, since the
 	// set then follows the weights. 0 keeps the first selection.
 	Refresh int `yaml:"refresh" json:"refresh,omitempty"`
@@ -40,15 +45,21 @@ type Config struct {
 	Down float64 `yaml:"down" json:"down,omitempty"`
 	V    float64 `yaml:"v" json:"v,omitempty"`
 	Up   float64 `yaml:"up" json:"up,omitempty"`
-	// Select is how s2ft chooses heads and channels: "random", by the run's seed.
+	// Select is how s2ft chooses heads and channels inside each layer: "random" (the default), by the run's seed;
+	// "smallest-weight" or "largest-weight", by the length of what would be trained; "smallest-lift" or "largest-lift", by the sum
+	// of |W′| there, an approximation of rank 16.
 	Select string `yaml:"select" json:"select,omitempty"`
 
 	// Lambda is the weight of sorsa's penalty, which is a mean over all factors: a number from 0 up, "published" (0.2083, the
 	// default: what the authors' runs had) or "paper" (13.33: what the paper's formula gives with their settings). 0 is no penalty.
 	Lambda string `yaml:"lambda" json:"lambda,omitempty"`
 	// Penalty is how sorsa measures the distance of a factor from orthonormality: "frobenius" (the default, as published),
-	// "smoothed" (differentiable at 0) or "squared".
+	// "smoothed" (differentiable at 0) or "squared"; or "retraction", which has no weight: each step brings the factors back.
 	Penalty string `yaml:"penalty" json:"penalty,omitempty"`
+	// Residual is how sorsa and pissa keep what their start leaves of a 16-bit weight: "fp32" (the default); "stored", rounded to
+	// the type of the weight, which is half the memory and 1.4e-3 off before the first step; or "base": the weight itself, whose
+	// initial factors are subtracted in the path, which is half the memory, exact, and doubles the work of the path.
+	Residual string `yaml:"residual" json:"residual,omitempty"`
 	// Alpha scales the low-rank path by Alpha/Rank. Default 0: sorsa does not scale it, lora takes twice the rank.
 	Alpha float64 `yaml:"alpha" json:"alpha,omitempty"`
 	// RSLoRA makes that Alpha/√Rank (lora).
@@ -74,137 +85,4 @@ func Default(name string) Config {
 		return Config{Name: name, Rank: 16}
 	}
 	return Config{Name: name}
-}
-
-// Validate names the first field that has a value it must not have, and what it may be.
-func (c Config) Validate() error {
-	switch c.Name {
-	case "full":
-		return cmp.Or(c.validateModules("all", "linear"), c.validateUnused("modules"))
-	case "lift":
-		return cmp.Or(c.validateModules("linear", "mlp"),
-			c.validateUnused("modules", "rank", "density", "filter", "refresh", "lead"), c.validateLIFT())
-	case "s2ft":
-		return cmp.Or(c.validateUnused("o", "down", "v", "up", "select"), c.validateS2FT())
-	case "sorsa":
-		return cmp.Or(c.validateUnused("rank", "lambda", "penalty", "alpha"), c.validateLowRank(), c.validateSORSA())
-	case "pissa":
-		return cmp.Or(c.validateUnused("rank"), c.validateLowRank())
-	case "lora":
-		return cmp.Or(c.validateUnused("rank", "alpha", "rslora", "dropout"), c.validateLowRank())
-	}
-	return fmt.Errorf("method.name is %q: use lift, s2ft, sorsa, pissa, lora or full", c.Name)
-}
-
-func (c Config) validateModules(known ...string) error {
-	if slices.Contains(known, c.Modules) {
-		return nil
-	}
-	return fmt.Errorf("method.modules is %q: with %s use %s", c.Modules, c.Name, strings.Join(known, " or "))
-}
-
-// validateUnused refuses fields that are set but not among those the method has.
-func (c Config) validateUnused(has ...string) error {
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"modules", c.Modules != ""},
-		{"rank", c.Rank != 0},
-		{"density", c.Density != 0},
-		{"filter", c.Filter != 0},
-		{"refresh", c.Refresh != 0},
-		{"lead", c.Lead != 0},
-		{"o", c.O != 0},
-		{"down", c.Down != 0},
-		{"v", c.V != 0},
-		{"up", c.Up != 0},
-		{"select", c.Select != ""},
-		{"lambda", c.Lambda != ""},
-		{"penalty", c.Penalty != ""},
-		{"alpha", c.Alpha != 0},
-		{"rslora", c.RSLoRA},
-		{"dropout", c.Dropout != 0},
-	} {
-		if f.set && !slices.Contains(has, f.name) {
-			return fmt.Errorf("method.%s is set, but %s has no such field, only %s", f.name, c.Name, strings.Join(has, ", "))
-		}
-	}
-	return nil
-}
-
-func (c Config) validateLIFT() error {
-	switch {
-	case c.Density == 0 && c.Rank < 1:
-		return fmt.Errorf("method.rank is %d: use at least 1, or set density", c.Rank)
-	case c.Rank < 0 || c.Rank > 1<<20:
-		return fmt.Errorf("method.rank is %d: use 1 to 2^20", c.Rank)
-	case !(c.Density >= 0 && c.Density <= 1):
-		return fmt.Errorf("method.density is %v: use a share above 0 and up to 1", c.Density)
-	case c.Filter < 0 || c.Filter > 1<<20:
-		return fmt.Errorf("method.filter is %d: use 1 to 2^20, or 0 for the rank", c.Filter)
-	case c.Filter == 0 && c.Rank == 0:
-		return fmt.Errorf("method.filter is 0 and method.rank is 0: set one, it is the rank of the approximation that selects")
-	case c.Refresh < 0:
-		return fmt.Errorf("method.refresh is %d: use a number of steps, or 0 to keep the first selection", c.Refresh)
-	case c.Lead < 0 || c.Lead > 0 && c.Lead >= c.Refresh:
-		return fmt.Errorf("method.lead is %d: use 0 to %d, less than refresh", c.Lead, max(0, c.Refresh-1))
-	}
-	return nil
-}
-
-func (c Config) validateS2FT() error {
-	for _, f := range []struct {
-		name  string
-		share float64
-	}{{"o", c.O}, {"down", c.Down}, {"v", c.V}, {"up", c.Up}} {
-		if !(f.share >= 0 && f.share <= 1) {
-			return fmt.Errorf("method.%s is %v: use a share from 0 to 1", f.name, f.share)
-		}
-	}
-	if c.O+c.Down+c.V+c.Up == 0 {
-		return errors.New("method.o, down, v and up are all 0: set the share of one at least")
-	}
-	if c.Select != "random" {
-		return fmt.Errorf("method.select is %q: use random", c.Select)
-	}
-	return nil
-}
-
-func (c Config) validateLowRank() error {
-	switch {
-	case c.Rank < 1 || c.Rank > 1<<20:
-		return fmt.Errorf("method.rank is %d: use 1 or more, up to the smaller side of the weights", c.Rank)
-	case !(c.Alpha >= 0 && c.Alpha < 1e30):
-		return fmt.Errorf("method.alpha is %v: use a number above 0, or 0 for the default", c.Alpha)
-	case !(c.Dropout >= 0 && c.Dropout < 1):
-		return fmt.Errorf("method.dropout is %v: use at least 0 and less than 1", c.Dropout)
-	}
-	return nil
-}
-
-func (c Config) validateSORSA() error {
-	if _, ok := c.lambda(); !ok {
-		return fmt.Errorf("method.lambda is %q: use a number from 0 up, published or paper", c.Lambda)
-	}
-	if c.Penalty != "frobenius" && c.Penalty != "smoothed" && c.Penalty != "squared" {
-		return fmt.Errorf("method.penalty is %q: use frobenius, smoothed or squared", c.Penalty)
-	}
-	return nil
-}
-
-// filter is the rank of W′.
-func (c Config) filter() int {
-	if c.Filter > 0 {
-		return c.Filter
-	}
-	return c.Rank
-}
-
-// budget is how many values of an (m, n) weight lift trains: at least one.
-func (c Config) budget(m, n int) int {
-	if c.Density > 0 {
-		return max(1, int(math.Floor(c.Density*float64(m*n)+0.5)))
-	}
-	return min((m+n)*c.Rank, m*n)
 }

@@ -71,8 +71,8 @@ func stage(p model.ParamShape) int {
 // downwards are the modules from the top down; the head and the final norm are above the layers.
 var downwards = [...]model.Module{
 	model.Head, model.FinalNorm,
-	model.Down, model.Gate, model.Up, model.MLPNorm, model.O, model.OBias, model.QNorm, model.KNorm, model.Q, model.QBias,
-	model.K, model.KBias, model.V, model.VBias, model.AttnNorm,
+	model.Down, model.DownBias, model.Gate, model.GateBias, model.Up, model.UpBias, model.MLPNorm, model.O, model.OBias,
+	model.QNorm, model.KNorm, model.Q, model.QBias, model.K, model.KBias, model.V, model.VBias, model.AttnNorm,
 }
 
 // Len and Tensors make part of a Method of a layout.

@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -22,7 +23,7 @@ type lift struct {
 	retired  []Sparse   // likewise
 }
 
-var _ Refresher = (*lift)(nil)
+var _ Leader = (*lift)(nil)
 
 func newLIFT(c Config, l layout, key rng.Key) *lift {
 	f := &lift{layout: l, c: c, key: key}
@@ -36,8 +37,11 @@ func newLIFT(c Config, l layout, key rng.Key) *lift {
 func (c Config) selectCost(s shape) float64 {
 	m, n := float64(s.rows), float64(s.cols)
 	small, rank := min(m, n), float64(c.filter())
-	if rank >= small {
+	if rank >= small || !c.principal() {
 		return 60 * m * n
+	}
+	if c.Directions != "" && c.Directions != "largest" {
+		return 50 * (m*n*small + 6*small*small*small)
 	}
 	return m*n*small + rounds*small*(rank+oversize)*(small+rank) + m*n*(4*rank+60)
 }
@@ -50,19 +54,28 @@ func (f *lift) Selected() []Selected { return f.selected }
 
 func (f *lift) Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]uint32, error) {
 	t := f.tensors[f.tensor(id)]
-	set, err := principalSet(k, w, f.c.filter(), t.Len, f.key.Sub(uint64(id)))
+	set, err := f.c.chooseSet(k, w, t.Len, f.key.Sub(uint64(id)))
+	if errors.Is(err, errNotFinite) {
+		err = fmt.Errorf("%w: the weight has enormous values", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("select the principal weights of %s: %w: the weight has values that are not finite, or enormous", t.Name, err)
+		return nil, fmt.Errorf("select the trained elements of %s: %w", t.Name, err)
 	}
 	return set, nil
 }
 
 func (f *lift) Wants(id model.WeightID) model.Want {
-	if f.of[id] < 0 {
+	switch i := f.of[id]; {
+	case i < 0:
 		return model.Nothing
+	case f.whole(i):
+		return model.Dense
 	}
 	return model.Sampled
 }
+
+// whole says whether every element of a weight is trained: then its gradient is that of the method full, bit for bit.
+func (f *lift) whole(i int) bool { return f.tensors[i].Len == f.shapes[i].rows*f.shapes[i].cols }
 
 // Start is zero before the first Adopt: nothing is trained yet, and Adopt takes every coordinate from the weights.
 func (f *lift) Start(w *model.Weights) []float32 {
@@ -106,6 +119,11 @@ func (f *lift) Pull(id model.WeightID, o *model.Outer, dtheta []float32) {
 	i := f.tensor(id)
 	if f.sets == nil {
 		panic("methods: Pull before the first Adopt")
+	}
+	if f.whole(i) {
+		clear(dtheta)
+		o.Kernels.GradDense(dtheta, o.DY, o.X, o.T)
+		return
 	}
 	o.Kernels.GradAt(dtheta, o.DYT, o.XT, f.sets[i], f.shapes[i].cols, o.T)
 }

@@ -242,6 +242,33 @@ func TestLIFTOfEverythingIsDenseAdamW(t *testing.T) {
 	}
 }
 
+// The kernels sum over tokens in one order for whole gradients and in another for sets; where all is trained, it is the former.
+func TestGradientOfEverythingIsTheDenseOneInEveryKernel(t *testing.T) {
+	for _, tier := range cpu.Tiers() {
+		k, w := fast(t, 2, tier), small(model.F32, 5)
+		l := newLIFTFor(t, w, Config{Name: "lift", Modules: "linear", Rank: 2, Density: 1})
+		f, err := New(Config{Name: "full", Modules: "linear"}, w, 43)
+		if err != nil {
+			t.Fatal(err)
+		}
+		adopt(t, l, selectAll(t, l, w), w, l.Start(w), make([]float32, l.Len()), make([]float32, l.Len()))
+		for _, ten := range l.Tensors() {
+			p := w.Params[ten.Weight]
+			o := outer(p.Rows, p.Cols, 700, rng.New(3).Sub(uint64(ten.Weight)))
+			o.Kernels = k
+			got, want := make([]float32, ten.Len), make([]float32, ten.Len)
+			l.Pull(ten.Weight, o, got)
+			f.Pull(ten.Weight, o, want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %s: gradients differ", tier, ten.Name)
+			}
+			if l.Wants(ten.Weight) != model.Dense {
+				t.Errorf("%s is wanted %v", ten.Name, l.Wants(ten.Weight))
+			}
+		}
+	}
+}
+
 func mustSameBits(t testing.TB, name string, a, b *model.Matrix) {
 	t.Helper()
 	if !slices.Equal(a.U16, b.U16) || !slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool {

@@ -19,7 +19,8 @@ import (
 // formed while training. In θ, A, s and B of a weight follow each other, each a tensor with a scale of its own.
 //
 // R of a 16-bit weight is kept in float32: rounded back to bf16, R + Bᵀ·diag(s)·A would differ from W by 1.4e-3 of its norm
-// before the first step, in float32 by 1e-8.
+// before the first step, in float32 by 1e-8. Or, by Config.Residual, it is kept as W beside a path of twice the rank, whose
+// second half is what the factors began as, subtracted: that half is not in θ.
 type lowRank struct {
 	layout          // one entry for each weight
 	parts  []Tensor // one for each factor
@@ -27,6 +28,8 @@ type lowRank struct {
 	key    rng.Key   // of the run, for the start
 	stored []storage // of each weight as the base has it; nil before Prepare
 	sums   []float64 // (r) scratch of Pull
+	halves []float32 // (T, r) scratch of Pull, several of them, where the path is of twice the rank
+	cache  Cache     // of decompositions; may be nil
 }
 
 // storage is what Prepare changes of a weight, and what it found.
@@ -77,12 +80,7 @@ func (c Config) factor() float32 {
 }
 
 // values is how many singular values of a weight are in θ.
-func (c Config) values() int {
-	if c.Name == "sorsa" {
-		return c.Rank
-	}
-	return 0
-}
+func (c Config) values() int { return c.Rank * c.values1() }
 
 // lowRank says whether the method trains side paths.
 func (c Config) lowRank() bool { return c.Name == "sorsa" || c.Name == "pissa" || c.Name == "lora" }
@@ -109,7 +107,7 @@ func (f *lowRank) prepare(workers []model.Kernels, w *model.Weights, start func(
 					errs[i] = errors.New("it has a side path already: load the base model again")
 					continue
 				}
-				p.Side = model.NewSide(f.c.Rank, p.Rows, p.Cols)
+				p.Side = model.NewSide(f.c.sideRank(), p.Rows, p.Cols)
 				errs[i] = start(k, i, p)
 			}
 		})
@@ -123,9 +121,32 @@ func (f *lowRank) prepare(workers []model.Kernels, w *model.Weights, start func(
 	return nil
 }
 
-// decompose finds the leading singular values of weight i.
-func (f *lowRank) decompose(k model.Kernels, i int, w *model.Matrix) (*singular, error) {
-	return Engine{Kernels: k}.decompose(w, f.c.Rank, f.key.Sub(uint64(f.tensors[i].Weight)))
+// sideRank is the rank of the side paths.
+func (c Config) sideRank() int {
+	if c.Residual == "base" {
+		return 2 * c.Rank
+	}
+	return c.Rank
+}
+
+// leave makes what is left of a weight beside its path, of which the first r rows are set.
+func (c Config) leave(k model.Kernels, p *model.Param) {
+	if c.Residual == "base" {
+		n := c.Rank
+		copy(p.Side.A.F32[n*p.Cols:], p.Side.A.F32[:n*p.Cols])
+		copy(p.Side.B.F32[n*p.Rows:], p.Side.B.F32[:n*p.Rows])
+		for j := range n {
+			p.Side.S[n+j] = -p.Side.S[j]
+		}
+		return
+	}
+	stored := p.DType
+	subtract(k, p)
+	if c.Residual == "stored" && stored != model.F32 {
+		narrow := model.NewMatrix(stored, p.Rows, p.Cols)
+		write(narrow, p.F32)
+		p.Matrix = narrow
+	}
 }
 
 // subtract leaves of a weight, in float32, what its side path does not have.
@@ -185,7 +206,7 @@ func (f *lowRank) Push(theta []float32, w *model.Weights) {
 		side := w.Params[t.Weight].Side
 		copy(side.A.F32, a)
 		copy(side.B.F32, b)
-		for j := range side.S {
+		for j := range f.c.Rank {
 			side.S[j] = c
 		}
 		for j, v := range s {
@@ -199,16 +220,20 @@ func (f *lowRank) Push(theta []float32, w *model.Weights) {
 func (f *lowRank) Pull(id model.WeightID, o *model.Outer, dtheta []float32) {
 	i, r := f.tensor(id), f.c.Rank
 	a, s, b := f.factors(dtheta, i)
+	P, Q, H, DP := o.P, o.Q, o.H, o.DP
+	if f.c.sideRank() != r {
+		P, Q, H, DP = f.trainedHalves(o)
+	}
 	clear(dtheta)
-	o.Kernels.GradDense(a, o.DP, o.X, o.T)
-	o.Kernels.GradDense(b, o.Q, o.DY, o.T)
+	o.Kernels.GradDense(a, DP, o.X, o.T)
+	o.Kernels.GradDense(b, Q, o.DY, o.T)
 	if len(s) == 0 {
 		return
 	}
 	clear(f.sums)
 	for t := range o.T {
-		h := o.H[t*r : (t+1)*r]
-		for j, p := range o.P[t*r : (t+1)*r] {
+		h := H[t*r : (t+1)*r]
+		for j, p := range P[t*r : (t+1)*r] {
 			f.sums[j] += float64(p) * float64(h[j]) // exact products: 48 bits
 		}
 	}
@@ -216,6 +241,34 @@ func (f *lowRank) Pull(id model.WeightID, o *model.Outer, dtheta []float32) {
 	for j, sum := range f.sums {
 		s[j] = float32(c * sum)
 	}
+}
+
+// trainedHalves are the columns of o that belong to the rows of the path in θ.
+func (f *lowRank) trainedHalves(o *model.Outer) (P, Q, H, DP []float32) {
+	r := f.c.Rank
+	n := o.T * r
+	if cap(f.halves) < 4*n {
+		f.halves = make([]float32, 4*n)
+	}
+	half := func(i int, x []float32) []float32 {
+		out := f.halves[i*n : (i+1)*n]
+		for t := range o.T {
+			copy(out[t*r:(t+1)*r], x[2*t*r:])
+		}
+		return out
+	}
+	return half(0, o.P), half(1, o.Q), half(2, o.H), half(3, o.DP)
+}
+
+// Factors are the parts of a vector laid out like θ.
+func (f *lowRank) Factors(theta []float32) []Factors {
+	f.mustLen("Factors", len(theta))
+	all := make([]Factors, len(f.tensors))
+	for i, t := range f.tensors {
+		a, s, b := f.factors(f.part(theta, i), i)
+		all[i] = Factors{Weight: t.Weight, Rank: f.c.Rank, Scale: f.c.factor(), A: a, S: s, B: b}
+	}
+	return all
 }
 
 func (f *lowRank) PullWhole(id model.WeightID, _, _ []float32) { panicWhole(id) }

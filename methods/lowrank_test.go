@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/torctrain/torc/internal/rng"
@@ -15,7 +16,9 @@ func lowRankConfigs() []Config {
 	return []Config{
 		{Name: "sorsa", Rank: 3, Lambda: "published", Penalty: "frobenius"},
 		{Name: "sorsa", Rank: 2, Lambda: "paper", Penalty: "squared", Alpha: 1.5},
+		{Name: "sorsa", Rank: 3, Lambda: "0", Penalty: "smoothed", Residual: "base"},
 		{Name: "pissa", Rank: 3},
+		{Name: "pissa", Rank: 2, Residual: "base"},
 		{Name: "lora", Rank: 2, Alpha: 3, RSLoRA: true},
 		{Name: "lora", Rank: 2, Dropout: 0.3},
 	}
@@ -120,7 +123,7 @@ func TestPullOfFactorsIsTheDifferenceQuotient(t *testing.T) {
 func TestPenaltyMeetsItsVector(t *testing.T) {
 	o := orthonormality{kind: "frobenius", factors: 1}
 	x, g := []float32{1, 0.1, 0, 0, 1, 0.2}, make([]float32, 6)
-	if r := o.add(x, g, 2, 1); math.Abs(r-0.1473091986) > 1e-8 {
+	if r := o.add(1, 2, factor{x, g}); math.Abs(r-0.1473091986) > 1e-8 {
 		t.Errorf("distance is %.10f, want 0.1473091986", r)
 	}
 	for i, want := range []float64{0.135769, 1.371265, 0.271538, 1.357688, 0.678844, 0.108615} {
@@ -129,7 +132,7 @@ func TestPenaltyMeetsItsVector(t *testing.T) {
 		}
 	}
 	one, g := []float32{1, 0, 0, 0, 1, 0}, make([]float32, 6)
-	if r := o.add(one, g, 2, 1); r != 0 || slices.ContainsFunc(g, func(v float32) bool { return v != 0 }) {
+	if r := o.add(1, 2, factor{one, g}); r != 0 || slices.ContainsFunc(g, func(v float32) bool { return v != 0 }) {
 		t.Errorf("orthonormal rows have distance %v and gradient %v", r, g)
 	}
 }
@@ -275,6 +278,153 @@ func TestResidualInFloat32IsThatOfTheWeight(t *testing.T) {
 	t.Logf("float32 %.2g, bf16 %.2g", in32, in16)
 }
 
+// How far W(θ) is from W before the first step, by how the residual is kept: the price of 16 bits, and that the other two
+// cost nothing.
+func TestResidualsBeforeTheFirstStep(t *testing.T) {
+	for _, name := range []string{"sorsa", "pissa"} {
+		for residual, limits := range map[string][2]float64{"": {0, 1e-6}, "fp32": {0, 1e-6}, "base": {0, 1e-6}, "stored": {5e-4, 4e-3}} {
+			c := Default(name)
+			c.Rank, c.Residual = 3, residual
+			_, w := prepared(t, c, model.BF16)
+			base := grouped(t, model.BF16)
+			for id, p := range w.Params {
+				if p.Side == nil {
+					continue
+				}
+				if wide := p.DType == model.F32; wide != (residual == "" || residual == "fp32") {
+					t.Errorf("%s, %q: %s is kept in %v", name, residual, p.Name, p.DType)
+				}
+				acts := inFloat32(p.Matrix)
+				if acts == p.Matrix {
+					acts = model.NewMatrix(model.F32, p.Rows, p.Cols)
+					copy(acts.F32, p.F32)
+				}
+				addSide(cpu.Ref(), acts, p.Side, 1)
+				if got := difference(acts, base.Params[id].Matrix); got < limits[0] || got > limits[1] {
+					t.Errorf("%s, %q: %s is off by %.2g of its length, want %v", name, residual, p.Name, got, limits)
+				}
+			}
+		}
+	}
+}
+
+// mapCache keeps everything, and counts.
+type mapCache struct {
+	mu        sync.Mutex // guards all below
+	kept      map[[32]byte][]byte
+	hit, miss int
+}
+
+func (c *mapCache) Get(key [32]byte) ([]byte, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.kept[key]
+	if ok {
+		c.hit++
+	} else {
+		c.miss++
+	}
+	return v, ok
+}
+
+func (c *mapCache) Put(key [32]byte, value []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept[key] = value
+}
+
+func TestCachedDecompositionsAreThoseComputed(t *testing.T) {
+	cache := &mapCache{kept: map[[32]byte][]byte{}}
+	start := func(c Config, d model.DType, cache Cache) []float32 {
+		w := grouped(t, d)
+		m, err := New(c, w, 43)
+		if err != nil {
+			t.Fatal(err)
+		}
+		UseCache(m, cache)
+		if err := Prepare(m, []model.Kernels{cpu.Ref(), cpu.Ref()}, w); err != nil {
+			t.Fatal(err)
+		}
+		return m.Start(w)
+	}
+	sorsa, pissa := Config{Name: "sorsa", Rank: 3, Lambda: "1", Penalty: "squared"}, Config{Name: "pissa", Rank: 3}
+	want := start(sorsa, model.BF16, nil)
+	if !slices.Equal(start(sorsa, model.BF16, cache), want) || cache.hit != 0 || cache.miss != 21 {
+		t.Errorf("an empty cache: %d found, %d not, or another start", cache.hit, cache.miss)
+	}
+	if !slices.Equal(start(sorsa, model.BF16, cache), want) || cache.hit != 21 {
+		t.Errorf("a full cache: %d found, or another start", cache.hit)
+	}
+	if !slices.Equal(start(pissa, model.BF16, cache), start(pissa, model.BF16, nil)) || cache.hit != 42 {
+		t.Errorf("another method of the same rank: %d found, or another start", cache.hit)
+	}
+	start(sorsa, model.F32, cache)
+	sorsa.Rank = 2
+	start(sorsa, model.BF16, cache)
+	if cache.hit != 42 || cache.miss != 63 {
+		t.Errorf("other weights and another rank: %d found, %d not", cache.hit, cache.miss)
+	}
+	for key, v := range cache.kept { // what is damaged is not believed
+		v[len(v)/2] ^= 1
+		cache.kept[key] = v
+	}
+	sorsa.Rank = 3
+	if !slices.Equal(start(sorsa, model.BF16, cache), want) {
+		t.Error("a damaged cache: another start")
+	}
+}
+
+func TestRetractionBringsFactorsBack(t *testing.T) {
+	for _, by := range []float64{1e-3, 0.05, 2} { // near, and too far for one step of the iteration
+		f, w := prepared(t, Config{Name: "sorsa", Rank: 3, Lambda: "published", Penalty: "retraction"}, model.F32)
+		theta, s := jolted(f.Start(w), by), f.(*sorsa)
+		for i, tensor := range s.tensors {
+			part := s.part(theta, i)
+			a, values, b := s.factors(part, i)
+			before, kept := math.Max(distance(a), distance(b)), slices.Clone(values)
+			g := make([]float32, len(part))
+			if r := s.Penalty(tensor.Weight, part, g); r != 0 || slices.ContainsFunc(g, func(v float32) bool { return v != 0 }) {
+				t.Fatalf("it has a penalty of %v or a gradient", r)
+			}
+			after := math.Max(distance(a), distance(b))
+			if after > before*before+1e-6 || !slices.Equal(values, kept) {
+				t.Errorf("%s: distance %.2g became %.2g, values changed: %v", tensor.Name, before, after, !slices.Equal(values, kept))
+			}
+		}
+	}
+}
+
+// distance is ‖X·Xᵀ − 1‖ of three rows.
+func distance(x []float32) float64 {
+	m := symmetric(rowProducts(toFloat64(x), 3, len(x)/3), 3)
+	for j := range 3 {
+		m[j*3+j]--
+	}
+	return math.Sqrt(dot(m, m))
+}
+
+func TestPenaltyDoesNotDependOnThreads(t *testing.T) {
+	for _, kind := range penalties {
+		var want []float32
+		for threads := 1; threads <= 4; threads++ {
+			f, w := prepared(t, Config{Name: "sorsa", Rank: 6, Lambda: "1", Penalty: kind}, model.F32)
+			s, theta := f.(*sorsa), jolted(f.Start(w), 0.01)
+			s.orth.threads = threads
+			got := make([]float32, s.Len())
+			for i, tensor := range s.tensors {
+				s.Penalty(tensor.Weight, s.part(theta, i), s.part(got, i))
+			}
+			got = append(got, theta...)
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %d threads give another result", kind, threads)
+			}
+		}
+	}
+}
+
 func TestDecompositionIsThatOfAFullOne(t *testing.T) {
 	for _, s := range []shape{{40, 24}, {24, 40}, {30, 30}} {
 		w := randomMatrix(model.F32, s.rows, s.cols, 5)
@@ -352,6 +502,8 @@ func TestLowRankRefusesWhatItCannotDo(t *testing.T) {
 		{Config{Name: "pissa", Rank: 2, Alpha: 1}, nil, "method.alpha is set"},
 		{Config{Name: "sorsa", Rank: 2, Lambda: "much", Penalty: "squared"}, nil, `method.lambda is "much": use a number from 0 up, published or paper`},
 		{Config{Name: "sorsa", Rank: 2, Lambda: "NaN", Penalty: "squared"}, nil, `method.lambda is "NaN"`},
+		{Config{Name: "pissa", Rank: 2, Residual: "int8"}, nil, `method.residual is "int8": use fp32, stored, base`},
+		{Config{Name: "lora", Rank: 2, Residual: "base"}, nil, "method.residual is set, but lora has no such field"},
 		{Config{Name: "sorsa", Rank: 2, Lambda: "1", Penalty: "l1"}, nil, `method.penalty is "l1"`},
 		{Config{Name: "sorsa", Rank: 2, Lambda: "1", Penalty: "squared", Dropout: 0.1}, nil, "method.dropout is set"},
 		{Config{Name: "pissa", Rank: 2}, func(w *model.Weights) { clear(w.Params[3].F32) }, "it is zero and has no singular vectors"},

@@ -28,7 +28,8 @@ type Method interface {
 	// PullWhole is Pull for a weight whose gradient arrives whole.
 	PullWhole(id model.WeightID, dw, dtheta []float32)
 	// Penalty adds ∂R/∂θ of the tensors of weight id to dtheta, once per step after the sum and the clip, and returns
-	// this weight's part of R; 0 for most methods. Both slices are the weight's part of θ.
+	// this weight's part of R; 0 for most methods. Both slices are the weight's part of θ. A method that holds θ to a manifold
+	// brings theta back to it here, in place, before the step.
 	Penalty(id model.WeightID, theta, dtheta []float32) float64
 }
 
@@ -42,6 +43,34 @@ type Factored interface {
 	// Merge sets the weights to what θ makes of them, in the type the base has, and takes the side paths away. A model that
 	// was made of w before has no meaning any more; the Method needs Prepare again.
 	Merge(k model.Kernels, theta []float32, w *model.Weights)
+	// Factors are the parts of a vector laid out like θ, weight by weight in its order; they are views. Those of what Start
+	// returns are the factors at the start.
+	Factors(theta []float32) []Factors
+}
+
+// Factors are the factors of one weight: the path adds Scale·Bᵀ·diag(S)·A, with S all 1 where it is empty.
+type Factors struct {
+	Weight model.WeightID
+	Rank   int
+	Scale  float32
+	A      []float32 // (Rank, n)
+	S      []float32 // (Rank), empty unless values are trained
+	B      []float32 // (Rank, m)
+}
+
+// Sliced is a Method that trains whole rows and columns (S²FT).
+type Sliced interface {
+	Method
+	// Slices are what is trained of each weight, in the order of θ.
+	Slices() []Slice
+}
+
+// Slice are columns (m, s) or rows (s, n) of a weight (m, n), and where they lie in θ, row by row.
+type Slice struct {
+	Weight   model.WeightID
+	ByColumn bool
+	Channels []int32 // ascending; not to be changed
+	Off, Len int
 }
 
 // Prepare readies w for m if m is Factored; other methods take weights as they are.
@@ -50,6 +79,14 @@ func Prepare(m Method, workers []model.Kernels, w *model.Weights) error {
 		return f.Prepare(workers, w)
 	}
 	return nil
+}
+
+// UseCache lets a method that decomposes weights in Prepare look for the decompositions in a cache first, and leave there
+// what it had to compute. The result is the same.
+func UseCache(m Method, c Cache) {
+	if d, ok := m.(interface{ use(Cache) }); ok {
+		d.use(c)
+	}
 }
 
 // Refresher is a Method whose index sets are recomputed during the run (LIFT).
@@ -77,6 +114,15 @@ type Refresher interface {
 	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w. Both empty is the state
 	// before the first Adopt. On an error nothing has changed.
 	Restore(sets [][]uint32, retired []Sparse, w *model.Weights) error
+}
+
+// Leader is a Refresher whose selections may begin some steps before they are due, in the background.
+type Leader interface {
+	Refresher
+	// Begins says whether a selection begins before this step: θ of now is pending until the step that is due adopts it.
+	Begins(step uint64) bool
+	// AsOf is a copy of weight id as it was when θ was pending, under the sets of now, for Select. w has θ of now.
+	AsOf(id model.WeightID, pending []float32, w *model.Weights) *model.Matrix
 }
 
 // Selected is a weight whose set is recomputed at a refresh.

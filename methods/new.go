@@ -8,7 +8,7 @@ import (
 )
 
 // New makes the method that c describes for the weights w, whose Config may be nil unless s2ft chooses heads. seed is the
-// run's.
+// run's. Where s2ft chooses by the weights, it reads them now: w is the base model's.
 func New(c Config, w *model.Weights, seed uint64) (Method, error) {
 	params := make([]model.ParamShape, len(w.Params))
 	for i, p := range w.Params {
@@ -18,7 +18,15 @@ func New(c Config, w *model.Weights, seed uint64) (Method, error) {
 		params = w.Config.Params()
 	}
 	key := rng.New(seed).Sub(streamSelect)
-	l, channels, err := c.layout(params, key)
+	c, err := c.resolve(params)
+	if err != nil {
+		return nil, err
+	}
+	channels, err := c.channels(params, key, w)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.layout(params)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +60,11 @@ type TensorCount struct {
 
 // Trained says what c would train of a model with such parameters, in the order of θ, without any weights.
 func Trained(c Config, params []model.ParamShape) ([]TensorCount, error) {
-	l, _, err := c.layout(params, rng.New(0)) // how many channels, if not which, does not depend on the seed
+	c, err := c.resolve(params)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.layout(params)
 	if err != nil {
 		return nil, err
 	}
@@ -63,36 +75,57 @@ func Trained(c Config, params []model.ParamShape) ([]TensorCount, error) {
 	return counts, nil
 }
 
-// layout lays out θ. For s2ft it also returns the chosen channels of each weight.
-func (c Config) layout(params []model.ParamShape, key rng.Key) (l layout, channels [][]int32, err error) {
+// resolve checks c and spends its budget.
+func (c Config) resolve(params []model.ParamShape) (Config, error) {
 	if err := c.Validate(); err != nil {
-		return layout{}, nil, err
+		return c, err
 	}
-	var counts []int
+	return c.Spend(params)
+}
+
+// layout lays out θ, by a c that is resolved.
+func (c Config) layout(params []model.ParamShape) (layout, error) {
+	counts, err := c.counts(params)
+	if err != nil {
+		return layout{}, err
+	}
+	l, err := newLayout(params, counts)
+	if err != nil {
+		return layout{}, fmt.Errorf("lay out %s: %w", c.Name, err)
+	}
+	return l, nil
+}
+
+// counts is how much of each weight is trained.
+func (c Config) counts(params []model.ParamShape) ([]int, error) {
+	counts := make([]int, len(params))
+	var units []int
 	if c.Name == "s2ft" {
-		channels = c.chooseChannels(params, key)
+		var err error
+		if units, err = c.quotas(params); err != nil {
+			return nil, err
+		}
 	}
 	for id, p := range params {
-		n := p.Rows * p.Cols
 		switch {
 		case c.Name == "s2ft":
-			n = n / axis(p) * len(channels[id])
+			counts[id] = p.Rows * p.Cols / axis(p) * unit(p) * units[id]
 		case !c.trains(p.Module):
-			n = 0
 		case c.Name == "lift":
-			n = c.budget(p.Rows, p.Cols)
+			if b := c.block(); p.Rows%b.rows != 0 || p.Cols%b.cols != 0 {
+				return nil, fmt.Errorf("method.block is %q: %s is (%d, %d), no multiple of it: use 1x1", c.Block, p.Name, p.Rows, p.Cols)
+			}
+			counts[id] = c.count(p.Rows, p.Cols)
 		case c.lowRank():
 			if least := min(p.Rows, p.Cols); c.Rank > least {
-				return layout{}, nil, fmt.Errorf("method.rank is %d: %s is (%d, %d), use up to %d", c.Rank, p.Name, p.Rows, p.Cols, least)
+				return nil, fmt.Errorf("method.rank is %d: %s is (%d, %d), use up to %d", c.Rank, p.Name, p.Rows, p.Cols, least)
 			}
-			n = (p.Rows+p.Cols)*c.Rank + c.values()
+			counts[id] = (p.Rows+p.Cols)*c.Rank + c.values()
+		default:
+			counts[id] = p.Rows * p.Cols
 		}
-		counts = append(counts, n)
 	}
-	if l, err = newLayout(params, counts); err != nil {
-		return layout{}, nil, fmt.Errorf("lay out %s: %w", c.Name, err)
-	}
-	return l, channels, nil
+	return counts, nil
 }
 
 // trains says whether weights of module m are trained, by Modules.

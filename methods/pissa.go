@@ -27,7 +27,7 @@ func (f *pissa) Prepare(workers []model.Kernels, w *model.Weights) error {
 			fold(p.Side.B.F32, d.b, j*p.Rows, (j+1)*p.Rows, root)
 			p.Side.S[j] = c
 		}
-		subtract(k, p)
+		f.c.leave(k, p)
 		return nil
 	})
 }

@@ -34,30 +34,29 @@ func newPrincipal(k model.Kernels, w *model.Matrix, rank int, key rng.Key) *prin
 		return p
 	}
 	p.basis = p.e.leading(p.e.gram(w), rank, rounds, key)
-	if w.Cols > w.Rows {
-		p.side = p.e.New(rank, w.Cols)
-		k.LinearGradX(p.side.Float32s(), p.basis.Float32s(), w, rank)
-	}
+	p.lean()
 	return p
+}
+
+// lean makes what tiles need beside the basis.
+func (p *principal) lean() {
+	if p.w.Cols > p.w.Rows {
+		rank := p.basis.Shape()[0]
+		p.side = p.e.New(rank, p.w.Cols)
+		p.e.Kernels.LinearGradX(p.side.Float32s(), p.basis.Float32s(), p.w, rank)
+	}
 }
 
 // principalSet returns the count indices of w at which its approximation of that rank is largest, ascending.
 func principalSet(k model.Kernels, w *model.Matrix, rank, count int, key rng.Key) ([]uint32, error) {
-	p := newPrincipal(k, w, rank, key)
-	top := newTopK(count)
-	p.tiles(func(_ int, scores []float32) { top.count(scores) })
-	if err := top.split(); err != nil {
-		return nil, err
-	}
-	p.tiles(top.collect)
-	return top.set(), nil
+	return newPrincipal(k, w, rank, key).set(block{1, 1}, count)
 }
 
 // tiles shows W′ row by row, some rows at a time, in order: scores are the elements from flat index from on. They are
 // scratch of the caller's callback.
 func (p *principal) tiles(visit func(from int, scores []float32)) {
 	n := p.w.Cols
-	step := max(1, tileFloats/n)
+	step := max(4, tileFloats/n&^3) // whole bands of blocks
 	scores, rows := make([]float32, step*n), make([]float32, step*n)
 	for from := 0; from < p.w.Rows; from += step {
 		count := min(step, p.w.Rows-from)

@@ -1,14 +1,9 @@
 package methods
 
-import (
-	"slices"
-
-	"github.com/torctrain/torc/internal/rng"
-	"github.com/torctrain/torc/model"
-)
+import "github.com/torctrain/torc/model"
 
 // s2ft trains whole channels: columns of O and Down that read them, rows of V and Up that write them, W[:, S] = θ or
-// W[S, :] = θ. S is drawn once, by the run's seed. Weights stay in their order: the slices of x or dY that a gradient needs
+// W[S, :] = θ. S is chosen once, see channels.go. Weights stay in their order: the slices of x or dY that a gradient needs
 // are gathered, which works for any grouping of heads, and gradients of slices are dense products.
 //
 // Source: S²FT, arXiv:2412.06289. Differs: no permutation; heads of V are key-value heads; heads and channels are spread
@@ -21,7 +16,7 @@ type s2ft struct {
 	slice    []float32 // (T, channels) of x or dY, as large as the largest yet
 }
 
-var _ Method = (*s2ft)(nil)
+var _ Sliced = (*s2ft)(nil)
 
 func newS2FT(l layout, params []model.ParamShape, chosen [][]int32) *s2ft {
 	f := &s2ft{layout: l}
@@ -35,31 +30,6 @@ func newS2FT(l layout, params []model.ParamShape, chosen [][]int32) *s2ft {
 // readsChannels says whether the channels of a weight are columns, of what it reads, and not rows, of what it writes.
 func readsChannels(m model.Module) bool { return m == model.O || m == model.Down }
 
-// chooseChannels returns the trained rows or columns of each weight, ascending.
-func (c Config) chooseChannels(params []model.ParamShape, key rng.Key) [][]int32 {
-	chosen := make([][]int32, len(params))
-	for _, kind := range []struct {
-		module model.Module
-		share  float64
-	}{{model.V, c.V}, {model.O, c.O}, {model.Up, c.Up}, {model.Down, c.Down}} {
-		var ids, sizes []int
-		for id, p := range params {
-			if p.Module == kind.module {
-				ids, sizes = append(ids, id), append(sizes, axis(p)/unit(p))
-			}
-		}
-		for i, units := range choose(sizes, kind.share, key.Sub(uint64(kind.module))) {
-			p := params[ids[i]]
-			for _, u := range units {
-				for j := range unit(p) {
-					chosen[ids[i]] = append(chosen[ids[i]], u*int32(unit(p))+int32(j))
-				}
-			}
-		}
-	}
-	return chosen
-}
-
 // axis is how many channels a weight has, and unit how many of them are chosen together.
 func axis(p model.ParamShape) int {
 	if readsChannels(p.Module) {
@@ -70,21 +40,12 @@ func axis(p model.ParamShape) int {
 
 func unit(p model.ParamShape) int { return max(1, p.HeadDim) }
 
-// choose draws a share of all units of the model, spread over the layers as evenly as whole units allow.
-func choose(sizes []int, share float64, key rng.Key) [][]int32 {
-	total := 0
-	for _, n := range sizes {
-		total += n
+func (f *s2ft) Slices() []Slice {
+	all := make([]Slice, len(f.tensors))
+	for i, t := range f.tensors {
+		all[i] = Slice{Weight: t.Weight, ByColumn: f.byColumn[i], Channels: f.channels[i], Off: t.Off, Len: t.Len}
 	}
-	want, chosen := int(share*float64(total)), make([][]int32, len(sizes))
-	for layer, n := range sizes {
-		order := key.Sub(uint64(layer)).Permutation(n)
-		for i := range (layer+1)*want/len(sizes) - layer*want/len(sizes) {
-			chosen[layer] = append(chosen[layer], int32(order.At(i)))
-		}
-		slices.Sort(chosen[layer])
-	}
-	return chosen
+	return all
 }
 
 func (f *s2ft) Wants(id model.WeightID) model.Want {

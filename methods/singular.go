@@ -1,7 +1,6 @@
 package methods
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -57,25 +56,6 @@ func (e Engine) decompose(w *model.Matrix, rank int, key rng.Key) (*singular, er
 	toFloat32(d.a, near)
 	toFloat32(d.b, far)
 	return d, nil
-}
-
-// decomposable refuses matrices without singular vectors.
-func decomposable(w *model.Matrix) error {
-	row, largest := make([]float32, w.Cols), 0.0
-	for i := range w.Rows {
-		w.Read(row, i*w.Cols)
-		for j, v := range row {
-			x := math.Abs(float64(v))
-			if !(x <= math.MaxFloat32) {
-				return fmt.Errorf("element (%d, %d) is %v: repair the base model", i, j, v)
-			}
-			largest = max(largest, x)
-		}
-	}
-	if largest == 0 {
-		return errors.New("it is zero and has no singular vectors: use the method lora, lift or full")
-	}
-	return nil
 }
 
 // orthonormalRows makes the rows of x (r, n), nearly orthonormal, exactly so.

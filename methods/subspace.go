@@ -82,28 +82,33 @@ func (e Engine) orthonormalise(out, block *tensor.Dense, scratch []float64) {
 func rowProducts(x []float64, b, s int) []float64 {
 	p := make([]float64, b*b)
 	for i := range b {
-		u := x[i*s : (i+1)*s]
-		j := 0
-		for ; j+4 <= i+1; j += 4 { // four chains at a time, which do not wait for each other
-			v0, v1, v2, v3 := x[j*s:][:s], x[(j+1)*s:][:s], x[(j+2)*s:][:s], x[(j+3)*s:][:s]
-			var p0, p1, p2, p3 float64
-			for k, y := range u {
-				p0 += float64(y * v0[k])
-				p1 += float64(y * v1[k])
-				p2 += float64(y * v2[k])
-				p3 += float64(y * v3[k])
-			}
-			p[i*b+j], p[i*b+j+1], p[i*b+j+2], p[i*b+j+3] = p0, p1, p2, p3
-		}
-		for ; j <= i; j++ {
-			var sum float64
-			for k, y := range u {
-				sum += float64(y * x[j*s+k])
-			}
-			p[i*b+j] = sum
-		}
+		productsOfRow(p, x, i, b, s)
 	}
 	return p
+}
+
+// productsOfRow writes to p (b, b) the products of row i of x (b, s) with those up to it.
+func productsOfRow(p, x []float64, i, b, s int) {
+	u := x[i*s : (i+1)*s]
+	j := 0
+	for ; j+4 <= i+1; j += 4 { // four chains at a time, which do not wait for each other
+		v0, v1, v2, v3 := x[j*s:][:s], x[(j+1)*s:][:s], x[(j+2)*s:][:s], x[(j+3)*s:][:s]
+		var p0, p1, p2, p3 float64
+		for k, y := range u {
+			p0 += float64(y * v0[k])
+			p1 += float64(y * v1[k])
+			p2 += float64(y * v2[k])
+			p3 += float64(y * v3[k])
+		}
+		p[i*b+j], p[i*b+j+1], p[i*b+j+2], p[i*b+j+3] = p0, p1, p2, p3
+	}
+	for ; j <= i; j++ {
+		var sum float64
+		for k, y := range u {
+			sum += float64(y * x[j*s+k])
+		}
+		p[i*b+j] = sum
+	}
 }
 
 // shortest is the least part, squared, of a row of length 1 that must stand upright on the rows before it to be brought to

@@ -97,10 +97,13 @@ func (m *Llama) backwardNorm(sink GradSink) {
 // returns false when nothing further is wanted, and then leaves dx anyhow. Gradients of gate and up replace them in the tape.
 func (m *Llama) backwardMLP(l int, sink GradSink) bool {
 	k, w, t, T := m.k, &m.layers[l].w, &m.tape[l], m.T
-	k.SwiGLU(m.act, t.gate, t.up)
+	if m.plan.wants[w[Down].id] != Nothing { // the input of a frozen weight is not made again
+		k.SwiGLU(m.act, t.gate, t.up)
+	}
 	m.input(m.act)
 	m.outer(sink, w[Down], m.dx)
-	if !m.below(l, Down) {
+	m.biasGrad(sink, w[DownBias], m.dx)
+	if !m.below(l, DownBias) {
 		return false
 	}
 	clear(m.act)
@@ -109,8 +112,10 @@ func (m *Llama) backwardMLP(l int, sink GradSink) bool {
 	k.RMSNorm(m.xn, m.rstd[:T], t.mid, w[MLPNorm].Matrix, m.c.Eps, T)
 	m.input(m.xn)
 	m.outer(sink, w[Gate], t.gate)
+	m.biasGrad(sink, w[GateBias], t.gate)
 	m.outer(sink, w[Up], t.up)
-	if !m.below(l, Up) {
+	m.biasGrad(sink, w[UpBias], t.up)
+	if !m.below(l, UpBias) {
 		return false
 	}
 	m.dxn = need(&m.dxn, len(m.xn))

@@ -29,6 +29,7 @@ type Config struct {
 	Tied      bool  // the head is the embedding
 	QKVBias   bool  // q, k, v have a bias
 	OBias     bool  // o has a bias
+	MLPBias   bool  // gate, up and down have a bias
 	QKNorm    bool  // q and k are normalised per head before rope
 	Windows   []int // per layer: how many positions a query sees, its own included; 0 means all
 
@@ -47,12 +48,13 @@ type family struct {
 	qkNorm       bool
 	maySlide     bool // knows sliding windows
 	mayBias      bool // knows attention_bias
+	mlpMayBias   bool // knows mlp_bias
 }
 
 func families(modelType string) (family, bool) {
 	switch modelType {
 	case "llama":
-		return family{architecture: "LlamaForCausalLM", mayBias: true}, true
+		return family{architecture: "LlamaForCausalLM", mayBias: true, mlpMayBias: true}, true
 	case "mistral":
 		return family{architecture: "MistralForCausalLM", maySlide: true}, true
 	case "qwen2":
@@ -137,7 +139,11 @@ func ParseConfig(raw []byte) (*Config, error) {
 	c.EOS = f.ids("eos_token_id")
 	c.DType = readDType(f)
 	f.must("hidden_act", "silu")
-	f.must("mlp_bias", false)
+	if fam.mlpMayBias {
+		c.MLPBias = f.bool("mlp_bias", false)
+	} else {
+		f.must("mlp_bias", false)
+	}
 	f.must("attention_dropout", 0)
 	f.must("rope_interleaved", false)
 	f.must("partial_rotary_factor", 1)

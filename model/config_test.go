@@ -60,7 +60,7 @@ func TestConfigsThatAreNotSupportedAreRefusedByName(t *testing.T) {
 		"unknown field":      {map[string]any{"logit_scale": 0.5}, `field "logit_scale": 0.5 is unknown`},
 		"quantised":          {map[string]any{"quantization_config": map[string]any{"bits": 4}}, "quantization_config"},
 		"activation":         {map[string]any{"hidden_act": "gelu"}, `"hidden_act": "gelu" is not supported, only "silu"`},
-		"mlp bias":           {map[string]any{"mlp_bias": true}, "mlp_bias"},
+		"mlp bias of qwen3":  {map[string]any{"model_type": "qwen3", "mlp_bias": true}, "mlp_bias"},
 		"dropout":            {map[string]any{"attention_dropout": 0.1}, "attention_dropout"},
 		"bias of mistral":    {map[string]any{"model_type": "mistral", "attention_bias": true}, "attention_bias"},
 		"window of llama":    {map[string]any{"sliding_window": 7}, "sliding_window"},
@@ -227,5 +227,9 @@ func TestBackwardOrder(t *testing.T) {
 		"self_attn.q_proj self_attn.q_proj.bias self_attn.k_proj self_attn.k_proj.bias self_attn.v_proj self_attn.v_proj.bias input_layernorm"
 	if got, want := names(tiny(t, map[string]any{"model_type": "qwen3", "attention_bias": true})), "norm "+layer(1, full)+" "+layer(0, full)+" embed_tokens"; got != want {
 		t.Errorf("biases and norms:\n%s\nwant\n%s", got, want)
+	}
+	mlp := strings.NewReplacer("down_proj", "down_proj mlp.down_proj.bias", "gate_proj", "gate_proj mlp.gate_proj.bias", "up_proj", "up_proj mlp.up_proj.bias").Replace(plain)
+	if got, want := names(tiny(t, map[string]any{"mlp_bias": true})), "norm "+layer(1, mlp)+" "+layer(0, mlp)+" embed_tokens"; got != want {
+		t.Errorf("biases of the MLP:\n%s\nwant\n%s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/torctrain/torc/model"
@@ -15,7 +16,10 @@ import (
 // in the angles of rope, which torch rounds to float32 before it takes their sine.
 const goldenTolerance = 2e-5
 
-var goldenModels = []string{"llama", "llama31", "mistral", "qwen2", "qwen3"}
+// lossTolerance is what torc promises of a loss: relative to that of torch in float32.
+const lossTolerance = 1e-5
+
+var goldenModels = []string{"llama", "llama31", "llama_bias", "llama_linear", "mistral", "qwen2", "qwen3", "qwen3_bias"}
 
 func goldenDir(name string) string { return filepath.Join("testdata", name) }
 
@@ -85,11 +89,36 @@ func TestLogitsLossAndGradientsAreThoseOfTransformers(t *testing.T) {
 				m.Train(all(model.Sampled))
 				got := newSink(t)
 				loss, counted := m.Gradient(g.batch, got)
-				if counted != g.batch.Counted() || math.Abs(loss-g.loss) > goldenTolerance*g.loss {
+				if counted != g.batch.Counted() || math.Abs(loss-g.loss) > lossTolerance*g.loss {
 					t.Errorf("%s: loss %v of %d, want %v", k.Name(), loss, counted, g.loss)
+				}
+				if forward, _ := m.Loss(g.batch, nil); math.Abs(forward-g.loss) > lossTolerance*g.loss {
+					t.Errorf("%s: loss without gradient %v, want %v", k.Name(), forward, g.loss)
 				}
 				for id, p := range w.Params {
 					near(t, fmt.Sprintf("%s gradient of %s", k.Name(), p.Name), got.grads[model.WeightID(id)], g.floats(t, "grad."+p.Name), goldenTolerance)
+				}
+			}
+		})
+	}
+}
+
+func TestGreedyGenerationIsThatOfTransformers(t *testing.T) {
+	for _, name := range goldenModels {
+		t.Run(name, func(t *testing.T) {
+			g := openGolden(t, name)
+			w, err := model.Load(goldenDir(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := g.ints(t, "greedy")
+			if len(want) < 20 {
+				t.Fatalf("%d tokens are generated", len(want))
+			}
+			for _, k := range kernels(t) {
+				d := model.New(w, k).Decoder(5 + len(want))
+				if got := model.Greedy(d, g.batch.Tokens[:5], len(want), nil); !slices.Equal(got, want) {
+					t.Errorf("%s: %v, want %v", k.Name(), got, want)
 				}
 			}
 		})

@@ -66,7 +66,7 @@ func families() map[string]map[string]any {
 		"llama untied, llama3 rope": {"tie_word_embeddings": false, "rope_parameters": map[string]any{
 			"rope_type": "llama3", "rope_theta": 9, "factor": 4, "low_freq_factor": 1, "high_freq_factor": 3, "original_max_position_embeddings": 24,
 		}},
-		"llama linear rope, biases": {"attention_bias": true, "rope_theta": 100, "rope_scaling": map[string]any{"type": "linear", "factor": 2.5}},
+		"llama linear rope, biases": {"attention_bias": true, "mlp_bias": true, "rope_theta": 100, "rope_scaling": map[string]any{"type": "linear", "factor": 2.5}},
 		"mistral":                   {"model_type": "mistral", "sliding_window": 3},
 		"qwen2": {
 			"model_type": "qwen2", "tie_word_embeddings": false, "use_sliding_window": true, "max_window_layers": 1, "sliding_window": 2,

@@ -27,8 +27,9 @@ type Llama struct {
 	chunk     int    // rows that pass the head together, headRows
 	rope      ropeTable
 
-	training bool    // a pass of Gradient: side paths drop
-	chance   rng.Key // what they drop
+	training bool                                  // a pass of Gradient: side paths drop
+	chance   rng.Key                               // what they drop
+	watch    func(id WeightID, x []float32, T int) // of Watch, else nil
 
 	plan  plan
 	tape  []tape // of the layers that backward visits, from plan.low on
@@ -45,7 +46,7 @@ type weight struct {
 
 // layer is one layer's weights by Module, and its attention.
 type layer struct {
-	w    [Down + 1]weight
+	w    [DownBias + 1]weight
 	attn AttnShape
 }
 
@@ -209,8 +210,15 @@ func (m *Llama) mlp(l int, t *tape) {
 	k.RMSNorm(m.xn, m.rstd[:m.T], m.x, w[MLPNorm].Matrix, m.c.Eps, m.T)
 	m.linear(t.gate, m.xn, w[Gate])
 	m.linear(t.up, m.xn, w[Up])
+	if m.c.MLPBias {
+		k.AddBias(t.gate, w[GateBias].Matrix, m.T)
+		k.AddBias(t.up, w[UpBias].Matrix, m.T)
+	}
 	k.SwiGLU(m.act, t.gate, t.up)
 	m.linear(m.y, m.act, w[Down])
+	if m.c.MLPBias {
+		k.AddBias(m.y, w[DownBias].Matrix, m.T)
+	}
 	k.Add(m.x, m.y)
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -15,18 +16,11 @@ import (
 // in. Everything is copied into memory of its own. A tensor that is missing, has another shape or type, or is not part of
 // the model is an error that names file and tensor.
 func Load(dir string) (*Weights, error) {
-	c, err := ReadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	files, err := safetensors.OpenModel(dir)
+	c, files, err := open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer files.Close()
-	if err := checkNames(c, files); err != nil {
-		return nil, err
-	}
 	w := &Weights{Config: c}
 	for _, p := range c.Params() {
 		info, err := files.Tensor(p.Name)
@@ -40,6 +34,42 @@ func Load(dir string) (*Weights, error) {
 		w.Params = append(w.Params, Param{Name: p.Name, Layer: p.Layer, Module: p.Module, Matrix: m})
 	}
 	return w, nil
+}
+
+// Check finds what Load would find wrong with a directory, from the headers of its files: it reads none of the weights but a
+// head that should be the embedding. It returns the names of the files that hold weights, an index first where there is one.
+func Check(dir string) (*Config, []string, error) {
+	c, files, err := open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer files.Close()
+	for _, p := range c.Params() {
+		info, err := files.Tensor(p.Name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("load model: %w%s", err, missingHint(p))
+		}
+		if err := p.check(info); err != nil {
+			return nil, nil, fmt.Errorf("load %s: tensor %q: %w", files.Path(p.Name), p.Name, err)
+		}
+	}
+	return c, files.Files(), nil
+}
+
+// open reads the configuration and opens the weights, whose names fit it.
+func open(dir string) (*Config, *safetensors.Model, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := safetensors.OpenModel(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkNames(c, files); err != nil {
+		return nil, nil, errors.Join(err, files.Close())
+	}
+	return c, files, nil
 }
 
 func missingHint(p ParamShape) string {
@@ -88,14 +118,26 @@ func checkTied(files *safetensors.Model) error {
 	return nil
 }
 
-// matrix copies a tensor of a file.
-func (p ParamShape) matrix(info safetensors.Info) (*Matrix, error) {
+// check says whether a tensor of a file can be this parameter.
+func (p ParamShape) check(info safetensors.Info) error {
 	want := []int{p.Rows, p.Cols}
 	if p.Vector() {
 		want = want[1:]
 	}
 	if !slices.Equal(info.Shape, want) {
-		return nil, fmt.Errorf("shape %v, config.json makes it %v", info.Shape, want)
+		return fmt.Errorf("shape %v, config.json makes it %v", info.Shape, want)
+	}
+	switch info.DType {
+	case "F32", "F16", "BF16":
+		return nil
+	}
+	return fmt.Errorf("dtype %s is not supported: convert the weights to F32, F16 or BF16", info.DType)
+}
+
+// matrix copies a tensor of a file.
+func (p ParamShape) matrix(info safetensors.Info) (*Matrix, error) {
+	if err := p.check(info); err != nil {
+		return nil, err
 	}
 	switch info.DType {
 	case "F32":
@@ -104,7 +146,7 @@ func (p ParamShape) matrix(info safetensors.Info) (*Matrix, error) {
 			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(info.Data[4*i:]))
 		}
 		return MatrixOver32(v, p.Rows, p.Cols), nil
-	case "F16", "BF16":
+	default:
 		v := make([]uint16, p.Len())
 		for i := range v {
 			v[i] = binary.LittleEndian.Uint16(info.Data[2*i:])
@@ -115,7 +157,6 @@ func (p ParamShape) matrix(info safetensors.Info) (*Matrix, error) {
 		}
 		return MatrixOver16(d, v, p.Rows, p.Cols), nil
 	}
-	return nil, fmt.Errorf("dtype %s is not supported: convert the weights to F32, F16 or BF16", info.DType)
 }
 
 // ID finds a parameter by its name in the file.

@@ -20,7 +20,7 @@ func (p ParamShape) Len() int { return p.Rows * p.Cols }
 // Vector says whether the file has the parameter with one dimension.
 func (p ParamShape) Vector() bool {
 	switch p.Module {
-	case AttnNorm, MLPNorm, FinalNorm, QNorm, KNorm, QBias, KBias, VBias, OBias:
+	case AttnNorm, MLPNorm, FinalNorm, QNorm, KNorm, QBias, KBias, VBias, OBias, GateBias, UpBias, DownBias:
 		return true
 	}
 	return false
@@ -30,7 +30,7 @@ func (p ParamShape) Vector() bool {
 func (c *Config) Params() []ParamShape {
 	params := []ParamShape{c.param(-1, Embed)}
 	for l := range c.Layers {
-		for m := AttnNorm; m <= Down; m++ {
+		for _, m := range layerModules {
 			if c.present(m) {
 				params = append(params, c.param(l, m))
 			}
@@ -43,6 +43,11 @@ func (c *Config) Params() []ParamShape {
 	return params
 }
 
+// layerModules are the modules of a layer in the order of the forward pass.
+var layerModules = [...]Module{
+	AttnNorm, Q, K, V, QBias, KBias, VBias, QNorm, KNorm, O, OBias, MLPNorm, Gate, Up, GateBias, UpBias, Down, DownBias,
+}
+
 // present says whether layers of this model have the module.
 func (c *Config) present(m Module) bool {
 	switch m {
@@ -52,6 +57,8 @@ func (c *Config) present(m Module) bool {
 		return c.OBias
 	case QNorm, KNorm:
 		return c.QKNorm
+	case GateBias, UpBias, DownBias:
+		return c.MLPBias
 	}
 	return true
 }
@@ -75,7 +82,7 @@ func (c *Config) shape(m Module) (rows, cols int) {
 	switch m {
 	case Embed, Head:
 		return c.Vocab, c.Hidden
-	case AttnNorm, MLPNorm, FinalNorm, OBias:
+	case AttnNorm, MLPNorm, FinalNorm, OBias, DownBias:
 		return 1, c.Hidden
 	case Q:
 		return q, c.Hidden
@@ -85,6 +92,8 @@ func (c *Config) shape(m Module) (rows, cols int) {
 		return 1, q
 	case KBias, VBias:
 		return 1, kv
+	case GateBias, UpBias:
+		return 1, c.FFN
 	case QNorm, KNorm:
 		return 1, c.HeadDim
 	case O:
@@ -118,12 +127,16 @@ func (m Module) file() string {
 		Down:      "mlp.down_proj.weight",
 		FinalNorm: "model.norm.weight",
 		Head:      "lm_head.weight",
+		GateBias:  "mlp.gate_proj.bias",
+		UpBias:    "mlp.up_proj.bias",
+		DownBias:  "mlp.down_proj.bias",
 	}[m]
 }
 
 // BackwardOrder is the order in which a GradSink receives gradients, of all parameters as if all were wanted:
 // the head unless it is tied, the final norm, the layers from the last to the first, the embeddings. In a layer: down,
-// gate, up, norm of the MLP, o, its bias, norms of q and k, q, k and v, each with its bias, norm of the attention.
+// gate and up, each with its bias, norm of the MLP, o, its bias, norms of q and k, q, k and v, each with its bias, norm of
+// the attention.
 // The gradient of a tied head is part of that of the embeddings, which therefore come last.
 func (c *Config) BackwardOrder() []WeightID {
 	params := c.Params()
@@ -143,8 +156,11 @@ const layerPlaces = placeAttnNorm + 1
 // The order inside a layer.
 const (
 	placeDown = iota
+	placeDownBias
 	placeGate
+	placeGateBias
 	placeUp
+	placeUpBias
 	placeMLPNorm
 	placeO
 	placeOBias
@@ -172,7 +188,7 @@ func (c *Config) place(layer int, m Module) int {
 	inside := [...]int{
 		AttnNorm: placeAttnNorm, Q: placeQ, K: placeK, V: placeV, QBias: placeQBias, KBias: placeKBias, VBias: placeVBias,
 		QNorm: placeQNorm, KNorm: placeKNorm, O: placeO, OBias: placeOBias, MLPNorm: placeMLPNorm, Gate: placeGate, Up: placeUp,
-		Down: placeDown,
+		Down: placeDown, GateBias: placeGateBias, UpBias: placeUpBias, DownBias: placeDownBias,
 	}[m]
 	return (c.Layers-1-layer)*layerPlaces + inside
 }

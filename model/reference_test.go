@@ -98,10 +98,13 @@ func (r *reference) logits(tokens []int32) [][]float64 {
 		for t := range x {
 			n := r.norm(x[t], r.layer(l, "post_attention_layernorm.weight"))
 			gate, up := times(r.layer(l, "mlp.gate_proj.weight"), n), times(r.layer(l, "mlp.up_proj.weight"), n)
+			add(gate, r.layer(l, "mlp.gate_proj.bias"))
+			add(up, r.layer(l, "mlp.up_proj.bias"))
 			for i, g := range gate {
 				up[i] *= g / (1 + math.Exp(-g))
 			}
 			add(x[t], times(r.layer(l, "mlp.down_proj.weight"), up))
+			add(x[t], r.layer(l, "mlp.down_proj.bias"))
 		}
 	}
 	logits := make([][]float64, len(tokens))

@@ -35,6 +35,9 @@ type side struct {
 
 // linear computes y of a linear weight and its side path.
 func (m *Llama) linear(y, x []float32, w weight) {
+	if m.watch != nil {
+		m.watch(w.id, x, m.T)
+	}
 	m.k.Linear(y, x, w.Matrix, m.T)
 	s := w.side
 	if s == nil {

@@ -26,6 +26,9 @@ const (
 	Down
 	FinalNorm
 	Head
+	GateBias // behind the others because random numbers are named by these
+	UpBias
+	DownBias
 )
 
 // Linear says whether the parameter is one of the seven projections that LIFT, S²FT and SORSA train.

@@ -21,9 +21,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/internal/admin"
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/trust"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/cpu"
@@ -31,7 +33,8 @@ import (
 )
 
 func newJoinCmd() *cobra.Command {
-	var wait time.Duration
+	var wait, drain time.Duration
+	var replace bool
 	cmd := &cobra.Command{
 		Use:   "join ADDR",
 		Short: "Join the cluster of the coordinator (or any member) at ADDR and work until told to stop",
@@ -45,7 +48,7 @@ func newJoinCmd() *cobra.Command {
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
-			return join(cmd.Context(), addr, wait, settings)
+			return join(cmd.Context(), addr, wait, drain, replace, settings)
 		},
 	}
 	f := cmd.Flags()
@@ -55,17 +58,29 @@ func newJoinCmd() *cobra.Command {
 	f.Int("threads", 0, "compute threads (default: cores)")
 	f.String("memory", "", "memory a run may use, e.g. 12GiB (default: no limit)")
 	f.StringToString("label", nil, "label of this node, e.g. --label zone=a (repeatable)")
+	f.String("token", "", "token to join with, from `coordinator token create`; a node that has joined needs none")
+	f.String("token-file", "", "file that the token stands in")
+	f.String("ca", "", "file with the certificate of the cluster's CA, for tokens that do not name it")
+	f.String("pool-token", "", "file with the secret that the whole pool joins with; needs --ca")
+	f.String("admin", "", "address of /metrics, /healthz and /readyz (default: not served)")
+	f.String("pprof", "", "address of profiles, on loopback: 127.0.0.1:6060 (default: not served)")
+	f.String("log-format", "", "text or json (default text)")
+	f.Bool("insecure", false, "join a cluster that was started with --insecure: without certificates and encryption")
+	f.BoolVar(&replace, "replace", false, "take this name over from a machine whose certificate still counts")
 	f.DurationVar(&wait, "wait", 15*time.Second, "how long to wait for an answer from ADDR")
+	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait, when told to end, for the run to go on without this node")
 	f.Bool("leash", false, "leave when standard input closes")
 	f.MarkHidden("leash")
 	return cmd
 }
 
-// join runs the node until ctx ends, or its standard input does when it is on a leash.
-func join(ctx context.Context, addr string, wait time.Duration, s *config.Settings) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+// join runs the node until it is told to leave, by ctx or by the coordinator, and has done so; or until its standard input
+// ends when it is on a leash, which waits for nothing.
+func join(ctx context.Context, addr string, wait, drain time.Duration, replace bool, s *config.Settings) error {
+	log, err := admin.Logger(os.Stderr, s.LogFormat)
+	if err != nil {
+		return config.Kind(config.ErrUsage, err)
+	}
 	if err := checkBuild(); err != nil {
 		return config.Kind(config.ErrRefused, err)
 	}
@@ -84,49 +99,79 @@ func join(ctx context.Context, addr string, wait time.Duration, s *config.Settin
 	}
 	defer closeWorkers()
 	class := train.Class(kernels)
+	figures := newFigures()
+	metrics := admin.Registry("node", version)
+	metrics.MustRegister(figures)
+	door, err := admin.Open(admin.Config{Admin: s.Admin, Pprof: s.Pprof}, metrics, admin.Checks{Ready: figures.ready}, log)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
 	listener, self, err := cluster.Listen(listenOn(s, addr), s.Advertise, 0)
 	if err != nil {
 		return err
 	}
-	admitted, err := admit(ctx, addr, wait, &pb.JoinRequest{
-		Node: &pb.NodeID{Name: id.Name, Boot: id.Boot}, Addr: self, Version: version, Labels: s.Labels,
-	})
+	node := &pb.NodeID{Name: id.Name, Boot: id.Boot}
+	applicant := &applicant{addr: addr, wait: wait, s: s, req: &pb.EnrolRequest{
+		Node: node, Addr: self, Version: version, Protocol: trust.Protocol, Replace: replace,
+	}}
+	own, coordinatorAt, err := applicant.enrol(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	gossip, err := openGossip(ctx, id, self, listener.Addr(), admitted, log)
+	admitted, err := own.admit(ctx, coordinatorAt, wait, &pb.JoinRequest{Node: node, Addr: self, Version: version, Labels: s.Labels})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	coordinator := newBearings(admitted.Coordinator)
+	own.coordinator = coordinator.addr
+	keys, err := own.first(ctx, admitted.Coordinator, wait)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	gossip, err := openGossip(ctx, id, self, listener.Addr(), admitted, keys, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	defer gossip.Close()
 
+	figures.watch(gossip, own)
+	own.figures = figures
 	links := allreduce.NewServer()
-	coordinator := newBearings(admitted.Coordinator)
 	member := train.NewMember(train.Config{
 		Node: id, Addr: self, Labels: s.Labels, Version: version, Home: s.Home, Class: class, Kernels: kernels, Workers: workers,
 		Threads: kernels.Threads(), Memory: uint64(s.Memory), Log: log, Links: links,
-		Dial: func(addr string) (*grpc.ClientConn, error) { return cluster.Dial(addr) },
-		DialRing: func(_ context.Context, addr string) (*grpc.ClientConn, error) {
-			return cluster.Dial(addr, allreduce.DialOptions()...)
-		},
-		Coordinator: coordinator.addr,
+		Dial:        func(addr string) (*grpc.ClientConn, error) { return own.dial(addr, coordinator.addr()) },
+		DialRing:    own.dialRing,
+		Coordinator: coordinator.addr, Probe: cluster.Refuses,
+		Cluster: admitted.Cluster, Gossip: gossip.Addr(), Drain: drain,
 	})
-	server := cluster.NewServer(allreduce.ServerOptions()...)
+	server := cluster.NewServer(append(allreduce.ServerOptions(), own.options()...)...)
 	links.Register(server)
+	own.register(server)
 	member.Register(server)
 	log.Info("joined", "node", id, "addr", self, "cluster", admitted.Cluster, "class", class, "threads", kernels.Threads())
 
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, member.Leave)()
 	if s.Leash {
 		go func() { // ends with the process at the latest
 			_, _ = io.Copy(io.Discard, os.Stdin)
-			cancel()
+			end()
 		}()
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return cluster.Serve(ctx, server, listener) })
-	g.Go(func() error { return gossip.Run(ctx) })
-	g.Go(func() error { return coordinator.watch(ctx, gossip.Events(), log) })
-	g.Go(func() error { return member.Run(ctx) })
+	g, life := errgroup.WithContext(life)
+	g.Go(func() error { return cluster.Serve(life, server, own.listeners(self, listener)...) })
+	g.Go(func() error { return door.Serve(life) })
+	g.Go(func() error { return own.keep(life, gossip, log) })
+	g.Go(func() error { return gossip.Run(life) })
+	g.Go(func() error { return reachPeers(life, gossip.Peers, log) })
+	g.Go(func() error { return coordinator.watch(life, gossip.Events(), log) })
+	g.Go(func() error {
+		defer end() // a node that has left ends
+		return member.Run(life)
+	})
 	err = g.Wait()
 	if left := gossip.Leave(leaveTimeout); left != nil {
 		log.Debug("left without a word", "err", left)
@@ -205,28 +250,25 @@ func listenOn(s *config.Settings, addr string) string {
 	return "0.0.0.0:0"
 }
 
-// admit asks the coordinator, or a member that forwards, to let this node in.
-func admit(ctx context.Context, addr string, wait time.Duration, req *pb.JoinRequest) (*pb.JoinReply, error) {
-	conn, err := cluster.Dial(addr)
-	if err != nil {
-		return nil, config.Kind(config.ErrUsage, err)
+// admit asks the coordinator, or a member that forwards, to let this node in. The session of the machine that it replaces
+// may take a moment to end.
+func (m *membership) admit(ctx context.Context, addr string, wait time.Duration, req *pb.JoinRequest) (*pb.JoinReply, error) {
+	var opts []grpc.DialOption
+	if m.wallet != nil {
+		opts = m.secure()
 	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	patiently := grpc.WaitForReady(true) // the coordinator may start at the same moment
-	reply, err := pb.NewControlClient(conn).Join(ctx, req, patiently)
-	if status.Code(err) == codes.Unimplemented {
-		reply, err = pb.NewPeerClient(conn).Join(ctx, req, patiently)
-	}
-	if err != nil && config.ExitCode(err) == config.ExitUnreachable {
-		return nil, config.Kind(config.ErrUnreachable, fmt.Errorf("nobody answers at %s: is the coordinator running, and is this its address? (%s)", addr, config.Text(err)))
-	}
-	return reply, err
+	return call(ctx, wait, addr, opts, func(ctx context.Context, conn *grpc.ClientConn) (*pb.JoinReply, error) {
+		patiently := grpc.WaitForReady(true) // the coordinator may start at the same moment
+		reply, err := pb.NewControlClient(conn).Join(ctx, req, patiently)
+		if status.Code(err) == codes.Unimplemented {
+			reply, err = pb.NewPeerClient(conn).Join(ctx, req, patiently)
+		}
+		return reply, err
+	})
 }
 
 // openGossip listens beside the gRPC port and is reached under the same host.
-func openGossip(ctx context.Context, id view.NodeID, self string, at net.Addr, admitted *pb.JoinReply, log *slog.Logger) (*cluster.Gossip, error) {
+func openGossip(ctx context.Context, id view.NodeID, self string, at net.Addr, admitted *pb.JoinReply, keys [][]byte, log *slog.Logger) (*cluster.Gossip, error) {
 	advertise, _, err := net.SplitHostPort(self)
 	if err != nil {
 		return nil, err
@@ -236,7 +278,7 @@ func openGossip(ctx context.Context, id view.NodeID, self string, at net.Addr, a
 		return nil, err
 	}
 	g, err := cluster.OpenGossip(cluster.GossipConfig{
-		Cluster: admitted.Cluster, Self: cluster.Peer{Node: id, Role: cluster.Node, Addr: self},
+		Cluster: admitted.Cluster, Keys: keys, Self: cluster.Peer{Node: id, Role: cluster.Node, Addr: self},
 		Bind: net.JoinHostPort(bind, "0"), Advertise: advertise, Log: log,
 	})
 	if err != nil {

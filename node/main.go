@@ -59,6 +59,6 @@ func newRootCmd() *cobra.Command {
 	}
 	root.PersistentFlags().String("home", "", "directory of all state (default $TORC_HOME, else ~/.local/state/torc)")
 	root.PersistentFlags().String("config", "", "settings file (default node.yaml below home, if there is one)")
-	root.AddCommand(newJoinCmd(), newVersionCmd())
+	root.AddCommand(newJoinCmd(), newDoctorCmd(), newBenchCmd(), newVersionCmd())
 	return root
 }

@@ -13,6 +13,7 @@ type conversation struct {
 	messages []json.RawMessage // objects with role and content
 	tools    json.RawMessage   // as in the sample; empty or null for none
 	answer   string            // what the assistant says last, if that is text alone
+	calls    bool              // or it calls a tool, or is not text alone
 }
 
 // conversationKeys name what holds the messages.
@@ -38,8 +39,8 @@ var speakers = map[string]string{
 func parseConversation(object map[string]json.RawMessage) (*conversation, error) {
 	key := ""
 	for _, k := range conversationKeys {
-		if _, ok := object[k]; ok {
-			if key != "" {
+		if value, ok := object[k]; ok && (key == "" || !isNull(value)) {
+			if key != "" && !isNull(object[key]) {
 				return nil, fmt.Errorf("%q and %q are both there: remove one", key, k)
 			}
 			key = k
@@ -49,7 +50,7 @@ func parseConversation(object map[string]json.RawMessage) (*conversation, error)
 		return nil, nil
 	}
 	for _, other := range slices.Sorted(maps.Keys(object)) {
-		if other != key && other != "tools" && other != "system" {
+		if other != key && other != "tools" && other != "system" && !isNull(object[other]) {
 			return nil, fmt.Errorf("key %q is not known beside %q; \"tools\" and \"system\" are: rename or remove it", other, key)
 		}
 	}
@@ -100,7 +101,11 @@ func (c *conversation) add(raw json.RawMessage) (role string, err error) {
 	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
 		return "", errors.New("is not an object")
 	}
-	if _, ok := keys["from"]; ok {
+	from := !isNull(keys["from"])
+	maps.DeleteFunc(keys, func(key string, value json.RawMessage) bool { // a table has every key in every row
+		return isNull(value) && !(from && key == "value")
+	})
+	if from {
 		if raw, err = renamed(keys); err != nil {
 			return "", err
 		}
@@ -124,7 +129,7 @@ func (c *conversation) add(raw json.RawMessage) (role string, err error) {
 		return "", errors.New(`"content" is not a string`)
 	}
 	if *m.Role == "assistant" {
-		c.answer = text
+		c.answer, c.calls = text, !isNull(m.Calls) || !isNull(m.Content) && m.Content[0] == '['
 	}
 	c.messages = append(c.messages, raw)
 	return *m.Role, nil

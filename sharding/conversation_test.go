@@ -30,6 +30,10 @@ func TestConversationsBecomeTokens(t *testing.T) {
 			"<|user|>a<|end|>\n<|assistant|>[[{\"z\": 1, \"a\": 2}]<|end|>]\n", "",
 		},
 		{
+			`{"conversations":[{"from":"human","value":"a","weight":null,"role":null},{"from":null,"role":"assistant","content":"b","value":null}],"system":null,"messages":null,"id":null}`,
+			"<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n", "b",
+		},
+		{
 			`{"messages":[{"role":"user","content":"a","name":null},{"role":"assistant","content":"b"},{"role":"user","content":"thanks"}]}`,
 			"<|user|>a<|end|>\n<|assistant|>[b<|end|>]\n<|user|>thanks<|end|>\n", "b",
 		},

@@ -24,15 +24,36 @@ const maxLineBytes = 16 << 20
 type Dataset struct {
 	files []indexed
 	n     int
+	bad   BadRows
 }
+
+// BadRows are rows that are no samples and were passed over.
+type BadRows struct {
+	Count int
+	First []error // at most maxBadShown of them, with file and line
+}
+
+const maxBadShown = 10
+
+func (b *BadRows) add(err error) {
+	if b.Count++; len(b.First) < maxBadShown {
+		b.First = append(b.First, err)
+	}
+}
+
+// Bad are the rows that were passed over; none unless Part.SkipBad said so.
+func (d *Dataset) Bad() BadRows { return d.bad }
 
 // indexed is a file of a dataset.
 type indexed struct {
 	path, name string
+	columns    Columns
+	weight     float64
 	kept       *os.File // what was unpacked, if it has no name; it goes when nobody reads it any more
 	size       int64
 	first      int // sample
 	places     []place
+	bad        BadRows // while the file is read
 }
 
 // place is where a line stands.
@@ -42,8 +63,12 @@ type place struct {
 	line   int32 // counted from 1
 }
 
-// File is a file of a dataset: where it lies, and what messages call it.
-type File struct{ Path, Name string }
+// File is a file of a dataset: where it lies, what messages call it, and how its samples are used.
+type File struct {
+	Path, Name string
+	Columns    Columns
+	Weight     float64 // as Source.Weight; 0 means 1
+}
 
 // Index reads files, in the order given, and checks that every line is a sample of a known shape.
 // An error names file and line and what to do. Files without any sample are refused.
@@ -56,46 +81,62 @@ func Index(paths []string) (*Dataset, error) {
 }
 
 // IndexFiles is Index for files that lie elsewhere than where their user knows them.
-func IndexFiles(files []File) (*Dataset, error) {
-	return index(files, func(x *indexed, f *os.File) error { return x.temporary(f, checkLine) })
+func IndexFiles(files []File) (*Dataset, error) { return IndexPart(files, Part{}) }
+
+// IndexPart is IndexFiles for a part of the samples.
+func IndexPart(files []File, p Part) (*Dataset, error) {
+	return index(files, p, func(x *indexed, f *os.File) error { return x.temporary(f, x.check(p.SkipBad)) })
 }
 
 // Open is IndexFiles for files that it has accepted before, here or elsewhere, and that are known by their hash since:
 // lines are found and not looked into. What packed files hold is kept under cacheDir, if that is not empty, by their content.
-func Open(files []File, cacheDir string) (*Dataset, error) {
-	accept := func([]byte) error { return nil }
-	return index(files, func(x *indexed, f *os.File) error {
-		if cacheDir == "" {
-			return x.temporary(f, accept)
+func Open(files []File, cacheDir string) (*Dataset, error) { return OpenPart(files, Part{}, cacheDir) }
+
+// OpenPart is Open for a part of the samples. Lines are looked into where bad ones are to be passed over.
+func OpenPart(files []File, p Part, cacheDir string) (*Dataset, error) {
+	return index(files, p, func(x *indexed, f *os.File) error {
+		check := func([]byte) error { return nil }
+		if p.SkipBad {
+			check = x.check(true)
 		}
-		return x.cached(f, cacheDir, accept)
+		if cacheDir == "" {
+			return x.temporary(f, check)
+		}
+		return x.cached(f, cacheDir, check)
 	})
 }
 
-// Count is the number of samples that Index finds. It checks them likewise, and writes nothing.
-func Count(paths []string) (int, error) {
-	files := make([]File, len(paths))
-	for i, path := range paths {
-		files[i] = File{Path: path, Name: path}
-	}
-	d, err := index(files, func(x *indexed, f *os.File) error { return x.scan(f, nil, checkLine) })
+// CountPart is the number of samples that IndexPart finds, and what it passes over. It checks them likewise, and writes nothing.
+func CountPart(files []File, p Part) (int, BadRows, error) {
+	d, err := index(files, p, func(x *indexed, f *os.File) error { return x.scan(f, nil, x.check(p.SkipBad)) })
 	if err != nil {
-		return 0, err
+		return 0, BadRows{}, err
 	}
-	return d.n, nil
+	return d.n, d.bad, nil
 }
 
-// index lists files, each of which read looks through.
-func index(files []File, read func(x *indexed, f *os.File) error) (*Dataset, error) {
+// index lists files, each of which read looks through, and takes the part of their samples.
+func index(files []File, p Part, read func(x *indexed, f *os.File) error) (*Dataset, error) {
 	d := &Dataset{}
 	for _, f := range files {
 		x, err := indexFile(f, read)
 		if err != nil {
 			return nil, err
 		}
-		x.first = d.n
-		d.n += len(x.places)
+		for _, err := range x.bad.First {
+			d.bad.add(err)
+		}
+		d.bad.Count += x.bad.Count - len(x.bad.First)
+		x.bad = BadRows{}
 		d.files = append(d.files, x)
+	}
+	var err error
+	if d.files, err = p.of(d.files); err != nil {
+		return nil, err
+	}
+	for i := range d.files {
+		d.files[i].first = d.n
+		d.n += len(d.files[i].places)
 	}
 	if d.n == 0 {
 		return nil, fmt.Errorf("read data: no samples in %d files: write one JSON object to a line", len(files))
@@ -104,7 +145,7 @@ func index(files []File, read func(x *indexed, f *os.File) error) (*Dataset, err
 }
 
 func indexFile(from File, read func(x *indexed, f *os.File) error) (indexed, error) {
-	x := indexed{path: from.Path, name: from.Name}
+	x := indexed{path: from.Path, name: from.Name, columns: from.Columns, weight: from.Weight}
 	f, err := os.Open(from.Path)
 	if err != nil {
 		return x, fmt.Errorf("read data: %w", err)
@@ -114,6 +155,9 @@ func indexFile(from File, read func(x *indexed, f *os.File) error) (indexed, err
 		return x, err
 	}
 	if len(x.places) == 0 {
+		if x.bad.Count > 0 {
+			return x, fmt.Errorf("%s: no samples: all %d rows are bad, first %w", x.name, x.bad.Count, x.bad.First[0])
+		}
 		return x, fmt.Errorf("%s: no samples: write one JSON object to a line, or leave the file out", x.name)
 	}
 	return x, nil
@@ -132,6 +176,10 @@ func (x *indexed) lines(r io.Reader, check func(line []byte) error) error {
 		}
 		if err == nil && len(line) > 0 {
 			err = check(line)
+		}
+		if errors.As(err, new(badRow)) {
+			x.bad.add(fmt.Errorf("%s:%d: %w", x.name, p.line, err))
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", x.name, p.line, err)
@@ -181,8 +229,23 @@ func (l *lineReader) next() (place, []byte, error) {
 	}
 }
 
-// checkLine finds what is wrong with a line before anything is trained on the others.
-func checkLine(line []byte) error {
+// badRow is what is wrong with a row that is passed over.
+type badRow struct{ error }
+
+func (b badRow) Unwrap() error { return b.error }
+
+// check finds what is wrong with a line before anything is trained on the others.
+func (x *indexed) check(skip bool) func(line []byte) error {
+	return func(line []byte) error {
+		err := checkLine(line, x.columns)
+		if err != nil && skip {
+			return badRow{err}
+		}
+		return err
+	}
+}
+
+func checkLine(line []byte, columns Columns) error {
 	switch {
 	case bytes.HasPrefix(line, []byte("\xef\xbb\xbf")):
 		return errors.New("begins with a byte order mark: save the file as UTF-8 without one")
@@ -191,7 +254,11 @@ func checkLine(line []byte) error {
 	case line[0] == '[':
 		return errors.New("is a JSON array: write one object to a line (JSONL)")
 	}
-	_, _, err := parse(line)
+	line, err := columns.apply(line)
+	if err != nil {
+		return err
+	}
+	_, _, err = parse(line)
 	return err
 }
 
@@ -267,8 +334,12 @@ func (x *indexed) read(from, end int) ([]line, error) {
 	}
 	lines := make([]line, 0, end-from)
 	for _, p := range x.places[from:end] {
-		at := p.offset - start
-		lines = append(lines, line{raw: text[at : at+int64(p.length)], where: fmt.Sprintf("%s:%d", x.name, p.line)})
+		at, where := p.offset-start, fmt.Sprintf("%s:%d", x.name, p.line)
+		raw, err := x.columns.apply(text[at : at+int64(p.length)])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		lines = append(lines, line{raw: raw, where: where})
 	}
 	return lines, nil
 }

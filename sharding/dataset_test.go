@@ -146,8 +146,9 @@ func FuzzLineIsReadOrRefused(f *testing.F) {
 	} {
 		f.Add([]byte(line))
 	}
+	hostile(f, ".jsonl")
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if len(line) == 0 || checkLine(line) != nil {
+		if len(line) == 0 || checkLine(line, nil) != nil {
 			return
 		}
 		fields, c, err := parse(line)

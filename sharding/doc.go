@@ -1,6 +1,6 @@
 // Package sharding turns a dataset into the examples of each step and lane.
 //
-//	files ── Index ─→ Dataset (N samples, in shards of n)
+//	files ── Index ─→ rows ── Part (columns, bad rows, held out, weights) ─→ Dataset (N samples, in shards of n)
 //	                     │
 //	(N, n, b, L, seed) ─→ Plan.At(step, lane) ─→ samples ── Reader ─→ examples (tokens, which of them count)
 //	                                                          │ Encoder, per shard, cached on disk
@@ -12,5 +12,5 @@
 //
 // The package knows no network and no model. It trusts that files do not change during a run: they are known by hash.
 //
-// Start reading at plan.go; encode.go says what a sample becomes.
+// Start reading at plan.go; encode.go says what a sample becomes, mix.go which samples of its files a run uses.
 package sharding

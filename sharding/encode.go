@@ -16,6 +16,8 @@ type Example struct {
 	PromptTokens int    // how many of Tokens are the prompt; 0 in a text sample
 	Answer       string // what should follow the prompt; empty in a text sample, and from a Reader
 	Where        string // file:line
+	Empty        bool   // the sample has a prompt and an answer that says nothing; false from a Reader
+	Bad          error  // why a conversation that the chat template refuses counts for nothing; nil from a Reader
 }
 
 // CountedTokens returns the number of tokens whose prediction counts.
@@ -41,11 +43,12 @@ func NewEncoder(tok *tokenizer.Tokenizer, c Config) *Encoder { return &Encoder{t
 // hash identifies what Encode depends on besides the sample.
 func (e *Encoder) hash() [32]byte {
 	h := e.tok.Hash()
-	return sha256.Sum256(fmt.Appendf(nil, "%x %d %s", h, e.config.MaxTokens, e.config.Overflow))
+	return sha256.Sum256(fmt.Appendf(nil, "%x %d %s%s", h, e.config.MaxTokens, e.config.Overflow, e.config.BadRows))
 }
 
 // Encode returns the tokens of a line of a dataset as docs/formats.md says (Samples). Errors begin with where.
-// A sample that loses all its counted tokens by truncation stays, and counts for nothing.
+// A sample that loses all its counted tokens by truncation stays, and counts for nothing. So does, where bad rows are to be
+// skipped, a conversation that the model's chat template refuses: it becomes one token that does not count.
 func (e *Encoder) Encode(raw []byte, where string) (Example, error) {
 	f, c, err := parse(raw)
 	if err != nil {
@@ -56,6 +59,10 @@ func (e *Encoder) Encode(raw []byte, where string) (Example, error) {
 		x, err = e.encodeConversation(c)
 	} else {
 		x, err = e.encode(f)
+	}
+	var unfit *tokenizer.ChatError
+	if e.config.BadRows == "skip" && errors.As(err, &unfit) {
+		x, err = Example{Tokens: []int32{0}, Counted: []bool{false}, Bad: unfit}, nil
 	}
 	if err == nil {
 		err = e.fit(&x)
@@ -77,7 +84,7 @@ func (e *Encoder) encode(f fields) (Example, error) {
 		if !ok {
 			return x, errors.New("the tokenizer names no token that ends a text: set eos_token in the model's tokenizer_config.json")
 		}
-		x.Answer = answer
+		x.Answer, x.Empty = answer, blank(answer)
 		x.Tokens = e.tok.Encode(prompt, true)
 		x.PromptTokens = len(x.Tokens)
 		x.Tokens = append(append(x.Tokens, e.tok.Encode(answer, false)...), eos)
@@ -97,7 +104,7 @@ func (e *Encoder) encodeConversation(c *conversation) (Example, error) {
 	if len(chat.Counted) > 0 {
 		chat.Counted[0] = false // nothing predicts it
 	}
-	return Example{Tokens: chat.Tokens, Counted: chat.Counted, PromptTokens: chat.Prompt, Answer: c.answer}, nil
+	return Example{Tokens: chat.Tokens, Counted: chat.Counted, PromptTokens: chat.Prompt, Answer: c.answer, Empty: blank(c.answer) && !c.calls}, nil
 }
 
 // fit cuts or refuses what is too long.

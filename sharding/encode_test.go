@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -165,7 +166,10 @@ func TestCheckShowsWhatCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Summary{Samples: 3, Tokens: 5 + 6 + 4, Counted: 2 + 0 + 3, Longest: 11, Cut: 1, Idle: 1}); sum != want {
+	if want := (Summary{
+		Samples: 3, Tokens: 5 + 6 + 4, Counted: 2 + 0 + 3, Longest: 11, Lengths: Lengths{4, 5, 11, 11}, Cut: 1, Idle: 1,
+		Places: map[string][]string{"cut": {path + ":2"}, "idle": {path + ":2"}},
+	}); !reflect.DeepEqual(sum, want) {
 		t.Errorf("figures %+v, want %+v", sum, want)
 	}
 	want := [][]Run{{{"<s>ab", false}, {"c<|end|>", true}}, {{"<s>abcde", false}}, {{"<s>", false}, {"xyz", true}}}
@@ -176,5 +180,64 @@ func TestCheckShowsWhatCounts(t *testing.T) {
 	}
 	if sum, err := Check(d, NewEncoder(tok, Config{}), func(Checked) bool { return false }); err != nil || sum.Samples != 1 {
 		t.Errorf("after the first sample: %+v, %v", sum, err)
+	}
+}
+
+func TestCheckFindsWhatIsOdd(t *testing.T) {
+	const chat = `{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}`
+	tok := bytewise(t, "<|end|>", chat)
+	rows := []string{
+		`{"prompt":"a","completion":"b"}`, `{"text":"a"}`, `{"prompt":"a","completion":"b"}`, `{"prompt":"a","completion":" \n"}`, `no JSON`,
+		`{"messages":[{"role":"tool","content":"x"},{"role":"assistant","content":"y"}]}`, `{"text":"a"}`,
+	}
+	path := write(t, "d.jsonl", strings.Join(rows, "\n"))
+	d, err := IndexPart([]File{{Path: path, Name: "d", Weight: 2}}, Part{SkipBad: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := Check(d, NewEncoder(tok, Config{BadRows: "skip"}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Samples != 12 || sum.Duplicates != 4 || sum.Empty != 2 || sum.BadRows != 3 || sum.Idle != 2 {
+		t.Errorf("figures %+v", sum)
+	}
+	if p := sum.Places; p["duplicates"][0] != "d:3 is d:1" || p["empty"][0] != "d:4" || !strings.HasPrefix(p["bad_rows"][0], "d:5: is not JSON") || !strings.HasPrefix(p["bad_rows"][1], "d:6: render 2 messages") {
+		t.Errorf("places %q", p)
+	}
+	if _, err := Check(d, NewEncoder(tok, Config{}), nil); err == nil || !strings.Contains(err.Error(), "d:6: ") || !strings.Contains(err.Error(), "no tools here") {
+		t.Errorf("a conversation that the template refuses: %v", err)
+	}
+}
+
+// What the reference tokenizer takes, torc reads as the same ids; what it refuses, torc refuses by its place.
+func TestEscapedSurrogatesAreReadLikeTheReference(t *testing.T) {
+	const dir = "../model/tokenizer/testdata"
+	tok, err := tokenizer.Load(filepath.Join(dir, "gpt2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "surrogates.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		Strings []struct {
+			JSON string
+			IDs  []int32
+		}
+	}
+	if err := json.Unmarshal(text, &golden); err != nil || len(golden.Strings) < 10 {
+		t.Fatalf("%d strings, %v", len(golden.Strings), err)
+	}
+	for _, g := range golden.Strings {
+		x, err := NewEncoder(tok, Config{}).Encode([]byte(`{"text":`+g.JSON+`}`), "f:1")
+		if g.IDs == nil {
+			if err == nil || !strings.Contains(err.Error(), "f:1: has half a surrogate pair") {
+				t.Errorf("%s: %v, want a refusal", g.JSON, err)
+			}
+		} else if err != nil || !slices.Equal(x.Tokens, g.IDs) {
+			t.Errorf("%s: %v (%v), want %v", g.JSON, x.Tokens, err, g.IDs)
+		}
 	}
 }

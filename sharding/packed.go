@@ -48,8 +48,9 @@ func packingOf(f io.ReaderAt) (packing, error) {
 	return plain, nil
 }
 
-// unpack writes the samples of f as JSONL: what was compressed, or one line to a row of Parquet.
-func (p packing) unpack(f *os.File, to io.Writer) error {
+// unpack writes the samples of f as JSONL: what was compressed, or one line to a row of Parquet, of whose columns only some may
+// be wanted.
+func (p packing) unpack(f *os.File, columns Columns, to io.Writer) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ func (p packing) unpack(f *os.File, to io.Writer) error {
 		}
 		return nil
 	case parquetRows:
-		return writeRows(f, info.Size(), to)
+		return writeRows(f, info.Size(), columns, to)
 	}
 	_, err = io.Copy(to, f)
 	return err
@@ -98,7 +99,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 // unpacked calls read with the samples of f as JSONL. A copy of them goes to also, unless that is nil.
-func (p packing) unpacked(f *os.File, also io.Writer, read func(io.Reader) error) error {
+func (p packing) unpacked(f *os.File, columns Columns, also io.Writer, read func(io.Reader) error) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1) // one result
 	go func() {
@@ -107,7 +108,7 @@ func (p packing) unpacked(f *os.File, also io.Writer, read func(io.Reader) error
 			to = io.MultiWriter(also, pw)
 		}
 		w := bufio.NewWriterSize(to, 1<<16)
-		err := p.unpack(f, w)
+		err := p.unpack(f, columns, w)
 		err = errors.Join(err, w.Flush())
 		pw.CloseWithError(err)
 		done <- err
@@ -129,7 +130,7 @@ func (x *indexed) scan(f *os.File, also io.Writer, check func(line []byte) error
 	if p == plain {
 		return x.lines(f, check)
 	}
-	return p.unpacked(f, also, func(r io.Reader) error { return x.lines(r, check) })
+	return p.unpacked(f, x.columns, also, func(r io.Reader) error { return x.lines(r, check) })
 }
 
 // temporary is scan, with what f unpacks to in a file that has no name.
@@ -158,7 +159,7 @@ func (x *indexed) cached(f *os.File, dir string, check func(line []byte) error) 
 	if _, err := io.Copy(h, f); err != nil {
 		return fmt.Errorf("read data: %w", err)
 	}
-	path := cachePath(dir, sha256.Sum256(fmt.Appendf(nil, "torc samples %d %x", unpackedVersion, h.Sum(nil))))
+	path := cachePath(dir, sha256.Sum256(fmt.Appendf(nil, "torc samples %d %x%s", unpackedVersion, h.Sum(nil), x.columns.text())))
 	if known, err := os.Open(path); err == nil {
 		defer known.Close()
 		x.path = path

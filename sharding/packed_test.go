@@ -160,7 +160,7 @@ func TestTheSameProblemsGiveTheSameTokensInEveryFormat(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if n, err := Count([]string{path}); n != len(want) || err != nil {
+		if n, _, err := CountPart([]File{{Path: path, Name: path}}, Part{}); n != len(want) || err != nil {
 			t.Errorf("%s: %d samples are counted, %v", name, n, err)
 		}
 		for _, ds := range []*Dataset{indexed, opened, again} {
@@ -240,7 +240,7 @@ func TestPackedFilesThatCannotBeReadSayWhy(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), path+":") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
-		if _, again := Count([]string{path}); again == nil || again.Error() != err.Error() {
+		if _, _, again := CountPart([]File{{Path: path, Name: path}}, Part{}); again == nil || again.Error() != err.Error() {
 			t.Errorf("%s: counting says %v, indexing %v", name, again, err)
 		}
 	}
@@ -267,9 +267,57 @@ func FuzzParquet(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(small.Bytes())
+	hostile(f, ".parquet")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 1<<16 {
-			_ = writeRows(bytes.NewReader(data), int64(len(data)), io.Discard)
+			_ = writeRows(bytes.NewReader(data), int64(len(data)), nil, io.Discard)
 		}
 	})
+}
+
+func TestColumnsThatAreNotNamedMayHaveAnyType(t *testing.T) {
+	type row struct {
+		ID       int64             `parquet:"id"`
+		Day      int32             `parquet:"day,date"`
+		Tags     map[string]string `parquet:"tags"`
+		Problem  string            `parquet:"problem"`
+		Solution string            `parquet:"solution"`
+		Deep     exchange          `parquet:"deep"`
+	}
+	path := write(t, "data", string(rowsOf(t, []row{{1, 2, nil, "q", "a", exchange{"dq", "da"}}, {3, 4, map[string]string{"x": "y"}, "r", "b", exchange{}}})))
+	use := File{Path: path, Name: "data", Columns: Columns{"question": "problem", "answer": "solution"}}
+	cache := t.TempDir()
+	for range 2 {
+		d, err := OpenPart([]File{use}, Part{}, cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := textsOf(t, d); !slices.Equal(got, []string{`{"answer":"a","question":"q"}`, `{"answer":"b","question":"r"}`}) {
+			t.Errorf("samples are %q", got)
+		}
+	}
+	use.Columns = Columns{"text": "problem"}
+	d, err := OpenPart([]File{use}, Part{}, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := textsOf(t, d); !slices.Equal(got, []string{`{"text":"q"}`, `{"text":"r"}`}) {
+		t.Errorf("with other columns the samples are %q", got)
+	}
+	use.Columns = Columns{"prompt": "deep.question", "completion": "deep.answer"}
+	if d, err = OpenPart([]File{use}, Part{}, cache); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := textsOf(t, d); !slices.Equal(got, []string{`{"completion":"da","prompt":"dq"}`, `{"completion":"","prompt":""}`}) {
+		t.Errorf("with a path the samples are %q", got)
+	}
+	for want, columns := range map[string]Columns{
+		`no column "prob", which data.columns names for "text": the file has "id", "day", "tags", "problem", "solution", "deep"`: {"text": "prob"},
+		`column "day" has type DATE`: {"text": "day"},
+	} {
+		use.Columns = columns
+		if _, err := IndexFiles([]File{use}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %s", columns, err, want)
+		}
+	}
 }

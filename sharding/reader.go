@@ -201,7 +201,7 @@ func (r *Reader) load(number int) (*tokens, error) {
 		if examples[i], err = r.enc.Encode(l.raw, l.where); err != nil {
 			return nil, err
 		}
-		examples[i].Answer = ""
+		examples[i].Answer, examples[i].Empty, examples[i].Bad = "", false, nil
 	}
 	if r.cache != "" {
 		r.sweep.Do(func() {

@@ -28,7 +28,7 @@ func corpus(t testing.TB, n int) *Dataset {
 			fmt.Fprintf(f, "{\"prompt\":\"%d is\",\"completion\":\"%s\"}\n", i, strings.Repeat("x", i%11))
 		}
 	}
-	d, err := IndexFiles([]File{{write(t, "a.jsonl", files[0].String()), "a"}, {write(t, "b.jsonl", files[1].String()), "b"}})
+	d, err := IndexFiles([]File{{Path: write(t, "a.jsonl", files[0].String()), Name: "a"}, {Path: write(t, "b.jsonl", files[1].String()), Name: "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func epoch(t testing.TB, r *Reader, plan Plan) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want.Answer = ""
+				want.Answer, want.Empty = "", false
 				if !reflect.DeepEqual(got[i], want) {
 					t.Fatalf("sample %d is %+v, want %+v", s, got[i], want)
 				}

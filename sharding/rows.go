@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -15,8 +18,9 @@ import (
 )
 
 // writeRows writes each row of a Parquet file as a line of JSON, with its columns as keys: strings, numbers and booleans, and lists
-// and groups of them. Other types are refused by name. The order is that of the file.
-func writeRows(f io.ReaderAt, size int64, to io.Writer) (err error) {
+// and groups of them. Other types are refused by name. The order is that of the file. Where columns name some, the others are passed
+// over, whatever their types.
+func writeRows(f io.ReaderAt, size int64, columns Columns, to io.Writer) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // the library's way with some damaged files
 			err = fmt.Errorf("read Parquet: damaged file: %v", p)
@@ -30,10 +34,13 @@ func writeRows(f io.ReaderAt, size int64, to io.Writer) (err error) {
 		return fmt.Errorf("read Parquet: %w", err)
 	}
 	w := &rowWriter{root: file.Root(), leaves: countLeaves(file.Root())}
-	if err := checkColumns(w.root, w.root.Name()); err != nil {
+	if err := w.choose(columns); err != nil {
 		return err
 	}
 	for _, group := range file.RowGroups() {
+		if group.NumRows() == 0 { // the library cannot seek in it
+			continue
+		}
 		if err := w.group(group, to); err != nil {
 			return err
 		}
@@ -59,6 +66,34 @@ func checkFooter(f io.ReaderAt, size int64) error {
 	}
 	return nil
 }
+
+// choose takes the columns that are wanted and refuses those whose values are no JSON.
+func (w *rowWriter) choose(columns Columns) error {
+	var names []string
+	for _, c := range w.root.Columns() {
+		names = append(names, c.Name())
+		wanted := len(columns) == 0
+		for _, name := range columns {
+			wanted = wanted || covers(c.Name(), name)
+		}
+		w.wanted = append(w.wanted, wanted)
+		if wanted {
+			if err := checkColumns(c, c.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(columns)) {
+		there := slices.ContainsFunc(names, func(name string) bool { return covers(name, columns[key]) })
+		if !there && !slices.Contains(optionalKeys, key) {
+			return fmt.Errorf("read Parquet: no column %q, which data.columns names for %q: the file has %s", columns[key], key, quoted(names))
+		}
+	}
+	return nil
+}
+
+// covers says whether a path begins with a column.
+func covers(column, path string) bool { return path == column || strings.HasPrefix(path, column+".") }
 
 // checkColumns refuses columns whose values are no JSON.
 func checkColumns(c *parquet.Column, name string) error {
@@ -106,6 +141,7 @@ func countLeaves(c *parquet.Column) int {
 // rowWriter puts rows together from the values of their columns.
 type rowWriter struct {
 	root   *parquet.Column
+	wanted []bool // by column of root
 	leaves int
 	line   bytes.Buffer
 }
@@ -158,14 +194,19 @@ func (w *rowWriter) row(row parquet.Row) error {
 // fields writes a group as an object.
 func (w *rowWriter) fields(of *parquet.Column, columns [][]parquet.Value) error {
 	w.line.WriteByte('{')
-	at := 0
+	at, first := 0, true
 	for i, c := range of.Columns() {
-		if i > 0 {
+		n := countLeaves(c)
+		if of == w.root && !w.wanted[i] {
+			at += n
+			continue
+		}
+		if !first {
 			w.line.WriteByte(',')
 		}
+		first = false
 		w.text(c.Name())
 		w.line.WriteByte(':')
-		n := countLeaves(c)
 		if err := w.value(c, columns[at:at+n]); err != nil {
 			return err
 		}

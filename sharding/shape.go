@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -41,6 +42,9 @@ func parse(raw []byte) (fields, *conversation, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil, nil, syntax(err)
+	}
+	if at := halfPair(raw); at >= 0 {
+		return nil, nil, fmt.Errorf("has half a surrogate pair, %s, at byte %d, which is no text: write the whole character or remove it", raw[at:at+6], at+1)
 	}
 	if object == nil {
 		return nil, nil, errors.New("is null: write a JSON object")
@@ -152,6 +156,41 @@ func edits(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// halfPair returns where valid JSON first escapes one half of a surrogate pair without the other, −1 if it does not.
+// Libraries disagree on what that stands for: an error, U+FFFD or bytes that are not UTF-8.
+func halfPair(raw []byte) int {
+	unit := func(at int) uint64 { // the UTF-16 unit escaped there, 0 if there is none
+		if at+6 > len(raw) || raw[at] != '\\' || raw[at+1] != 'u' {
+			return 0
+		}
+		u, _ := strconv.ParseUint(string(raw[at+2:at+6]), 16, 16)
+		return u
+	}
+	for at := 0; at < len(raw); at++ {
+		if raw[at] != '\\' {
+			continue
+		}
+		switch u := unit(at); {
+		case u>>10 == 0x36 && unit(at+6)>>10 == 0x37:
+			at += 6 + 5
+		case u>>11 == 0x1b:
+			return at
+		default:
+			at++ // of an escape, the rest is no backslash
+		}
+	}
+	return -1
+}
+
+// quotedAll lists keys for people.
+func quotedAll(keys []string) string {
+	var out []string
+	for _, key := range keys {
+		out = append(out, fmt.Sprintf("%q", key))
+	}
+	return strings.Join(out, ", ")
 }
 
 func quoted(keys []string) string {

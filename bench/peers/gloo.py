@@ -31,21 +31,21 @@ def member(rank, args, sizes, store):
         for _ in range(3):
             dist.all_reduce(v)
         v.fill_(1)
-        times, cpu = [], 0.0
+        times, cpu = [], []
         for _ in range(rounds):
             v.fill_(1)
             dist.barrier()
             used, start = processor_time(), time.perf_counter()
             dist.all_reduce(v)
             times.append(time.perf_counter() - start)
-            cpu += processor_time() - used
+            cpu.append(processor_time() - used)
         assert v[0].item() == args.members
         if rank == 0:
             median = statistics.median(times)
             print(json.dumps({
                 "what": "gloo", "torch": torch.__version__, "members": args.members, "bytes": size, "n": rounds,
                 "median_s": median, "min_s": min(times), "max_s": max(times),
-                "cpu_s": cpu / rounds, "bus_gbs": 2 * (args.members - 1) / args.members * size / median / 1e9,
+                "cpu_s": statistics.median(cpu), "cpu_min_s": min(cpu), "bus_gbs": 2 * (args.members - 1) / args.members * size / median / 1e9,
             }), flush=True)
     dist.destroy_process_group()
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,7 +21,12 @@ const (
 	launched kind = "launched" // a run was queued
 	pinned   kind = "pinned"   // the arithmetic class of a run was settled
 	viewed   kind = "viewed"   // a view was decided, which makes steps from Step on
+	stepped  kind = "stepped"  // the view with Number made its first step, Step
 	ended    kind = "ended"    // a run ended, with Step the last one committed
+
+	committed kind = "committed" // pieces became the checkpoint of Step, with Manifest
+	resumed   kind = "resumed"   // a run that had ended goes on
+	dropped   kind = "dropped"   // a person removed the checkpoint of Step
 )
 
 // command is one entry of the journal. The journal's commands, applied in order, make the book.
@@ -36,8 +40,13 @@ type command struct {
 	Expect  int             `json:"expect,omitempty"`
 	Class   string          `json:"class,omitempty"`
 	View    *view.View      `json:"view,omitempty"`
+	Number  uint64          `json:"number,omitempty"` // of a view
+	Why     string          `json:"why,omitempty"`
 	Step    uint64          `json:"step,omitempty"`
 	Info    []byte          `json:"info,omitempty"` // pb.RunInfo
+
+	Manifest []byte     `json:"manifest,omitempty"` // of a checkpoint
+	Totals   *runTotals `json:"totals,omitempty"`   // of the run at its step
 }
 
 // book is what the journal amounts to.
@@ -53,8 +62,10 @@ type entry struct {
 	spec    *spec.Resolved
 	pinned  bool // the class is the coordinator's choice
 	views   []command
+	steps   []command   // the first ones of views
 	last    command     // with which it ended
 	info    *pb.RunInfo // nil until it ended
+	kept    []command   // its checkpoints
 }
 
 func newEntry(cmd command) (*entry, error) {
@@ -94,6 +105,14 @@ func (b *book) apply(cmd command) error {
 		e.spec.Class, e.pinned = cmd.Class, true
 	case viewed:
 		e.views = append(e.views, cmd)
+	case stepped:
+		e.steps = append(e.steps, cmd)
+	case committed:
+		e.kept = append(e.kept, cmd)
+	case dropped:
+		e.kept = slices.DeleteFunc(e.kept, func(k command) bool { return k.Step == cmd.Step })
+	case resumed:
+		e.last, e.info = command{}, nil
 	case ended:
 		e.last, e.info = cmd, &pb.RunInfo{}
 		if err := proto.Unmarshal(cmd.Info, e.info); err != nil {
@@ -111,30 +130,4 @@ func (b *book) find(run string) *entry {
 		return nil
 	}
 	return b.runs[i]
-}
-
-// interrupted are the commands that end the runs which were at work when the last coordinator ended. Runs without a view
-// wait again instead: nothing of them is lost.
-func (b *book) interrupted(now time.Time) ([]command, error) {
-	var all []command
-	for _, e := range b.runs {
-		if e.info != nil || len(e.views) == 0 {
-			continue
-		}
-		v := e.views[len(e.views)-1].View
-		text, err := e.spec.JSON()
-		if err != nil {
-			return nil, err
-		}
-		info, err := marshalInfo(&pb.RunInfo{
-			Run: e.Run, Name: e.spec.Name, State: pb.RunState_RUN_FAILED, Steps: uint64(e.spec.Steps), View: viewToPB(v), Spec: text,
-			Why:         "the coordinator ended while the run was at work: launch it again",
-			CreatedUnix: time.Unix(0, e.At).Unix(), EndedUnix: now.Unix(),
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, command{Kind: ended, At: now.UnixNano(), Run: e.Run, Info: info})
-	}
-	return all, nil
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/status"
 
-	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
@@ -104,7 +104,7 @@ func makeResult(i *pb.RunInfo, stopped bool) Result {
 func (s *Server) keepState(ctx context.Context, dir string, w collection) error {
 	var errs []error
 	for _, m := range w.holders {
-		err := writeDurably(dir, stateFile, func(f io.Writer) error { return fetchState(ctx, m, w, f) })
+		err := writeDurably(dir, stateFile, func(f io.Writer) error { return s.fetchState(ctx, m, w, f) })
 		if err == nil {
 			return nil
 		}
@@ -112,14 +112,17 @@ func (s *Server) keepState(ctx context.Context, dir string, w collection) error 
 		if errors.As(err, new(diskError)) {
 			return err // another member's State would fare no better
 		}
+		if _, ok := status.FromError(err); ok {
+			err = fmt.Errorf("%w: %w", errAway, err)
+		}
 		errs = append(errs, fmt.Errorf("fetch it from %s: %w", m.Node.Name, err))
 	}
 	return errors.Join(errs...)
 }
 
 // fetchState copies the State that m has to f, and checks that it has the digest.
-func fetchState(ctx context.Context, m view.Member, w collection, f io.Writer) error {
-	conn, err := cluster.Dial(m.Addr)
+func (s *Server) fetchState(ctx context.Context, m view.Member, w collection, f io.Writer) error {
+	conn, err := s.dialMember(m)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 type core struct {
 	timing      Timing
 	incarnation uint64
+	known       int // see Config.Nodes
 
 	nodes  map[view.NodeID]*node
 	runs   []*run // in the order of launch
@@ -75,12 +76,24 @@ func (c *core) tick(now time.Time) {
 			n.alive = now
 		}
 	}
+	if c.ticked.IsZero() {
+		c.awaken(now)
+	}
 	c.ticked = now
 	c.schedule(now)
 	for _, r := range c.runs {
 		c.advance(now, r)
 	}
 	c.forget(now)
+}
+
+// awaken counts the members of runs that were at work before this coordinator began as alive: they need time to come back.
+func (c *core) awaken(now time.Time) {
+	for _, r := range c.runs {
+		for _, m := range r.members {
+			m.alive = now
+		}
+	}
 }
 
 // find returns the run with this id, or nil.

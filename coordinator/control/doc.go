@@ -9,12 +9,14 @@
 // core holds all decisions and knows neither clock nor network nor disk, so testdata/*.txt play whole clusters in
 // milliseconds; Server is the thin part with goroutines around it.
 //
-// Guarantees: a run that loses a member ends within 5 seconds with an error that names the member; a run ends well only
+// Guarantees: a run that loses a member goes on without it within 5 seconds, and says whom and why; a run ends well only
 // when all members that are left reported one digest and the State with that digest is on disk here; what the journal
 // says happened before anybody else heard of it; a second coordinator on the same directory is refused. The step loop of
 // members does not need the coordinator.
 //
-// Not here: what happens inside a step (node/train), and going on after a loss, which so far ends the run.
+// With Config.Trust, roles.go says who may call what, trust.go admits, renews and revokes, and metrics.go counts.
+//
+// Not here: what happens inside a step, and how a member that joins gets State (node/train).
 //
 // Start reading at views.go, then run.go and server.go.
 package control

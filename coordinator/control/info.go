@@ -74,7 +74,11 @@ func (c *core) nodeInfos(now time.Time) []*pb.MemberInfo {
 			Node: nodeToPB(n.id), Addr: n.addr, Phase: n.phase, Class: n.class, Error: n.note,
 			BeatAgeSeconds: now.Sub(n.alive).Seconds(), Labels: n.labels,
 		}
-		if n.session == 0 {
+		switch {
+		case n.session != 0:
+		case n.phase == pb.Phase_PHASE_LEAVING:
+			i.Error = "it left"
+		default:
 			i.Error = "its session broke"
 		}
 		if r := n.run; r != nil {
@@ -119,9 +123,9 @@ func stateName(s pb.RunState) string {
 func nodeToPB(id view.NodeID) *pb.NodeID { return &pb.NodeID{Name: id.Name, Boot: id.Boot} }
 
 func viewToPB(v *view.View) *pb.View {
-	p := &pb.View{Run: v.Run, Incarnation: v.Incarnation, Number: v.Number}
+	p := &pb.View{Run: v.Run, Incarnation: v.Incarnation, Number: v.Number, Relay: v.Relay}
 	for _, m := range v.Members {
-		p.Members = append(p.Members, &pb.Member{Node: nodeToPB(m.Node), Addr: m.Addr})
+		p.Members = append(p.Members, &pb.Member{Node: nodeToPB(m.Node), Addr: m.Addr, Host: m.Host, Zone: m.Zone})
 	}
 	for _, r := range v.Owner {
 		p.Owner = append(p.Owner, int32(r))

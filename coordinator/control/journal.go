@@ -25,10 +25,11 @@ var (
 // lockTimeout is how long a coordinator that is just ending may keep the lock.
 const lockTimeout = 2 * time.Second
 
-// openJournal opens or makes the journal in dir and returns the book that it amounts to.
-func openJournal(dir string) (*journal, *book, error) {
+// openJournal opens or makes the journal in dir and returns the book that it amounts to. With noSync it does not wait for
+// the disk.
+func openJournal(dir string, noSync bool) (*journal, *book, error) {
 	path := filepath.Join(dir, "coordinator.db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, NoSync: noSync})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, nil, fmt.Errorf("open journal %s: another coordinator uses this directory: stop it, or choose another with --home", path)
 	}

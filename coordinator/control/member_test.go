@@ -5,12 +5,16 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/pb"
@@ -28,13 +32,19 @@ type fakeMember struct {
 
 	hold chan struct{} // closed: steps may be made beyond the first
 
+	moved    atomic.Pointer[string] // where the coordinator is now; nil: where it was
+	released chan string            // capacity 16: reasons
+
 	mu   sync.Mutex // guards beat
 	beat *pb.Beat
 	wake chan struct{} // capacity 1
+
+	steps     uint64        // of the run it works for
+	stop, out chan struct{} // closed when it is to stop, and when it is not in the view any more
 }
 
 func newFake(t *testing.T, name string) *fakeMember {
-	f := &fakeMember{t: t, name: name, boot: 1, state: "the last State", sends: "the last State", hold: make(chan struct{}), wake: make(chan struct{}, 1)}
+	f := &fakeMember{t: t, name: name, boot: 1, state: "the last State", sends: "the last State", hold: make(chan struct{}), wake: make(chan struct{}, 1), released: make(chan string, 16)}
 	close(f.hold)
 	return f
 }
@@ -58,28 +68,48 @@ func (f *fakeMember) run(ctx context.Context, coordinator string) error {
 	}
 	server := cluster.NewServer()
 	pb.RegisterPeerServer(server, f)
-	conn, err := cluster.Dial(coordinator)
-	if err != nil {
-		return err
-	}
 	f.beat = &pb.Beat{Node: &pb.NodeID{Name: f.name, Boot: f.boot}, Addr: l.Addr().String(), Class: "cpu-1"}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cluster.Serve(ctx, server, l) })
 	g.Go(func() error {
-		defer conn.Close()
-		g, ctx := errgroup.WithContext(ctx)
-		stream, err := pb.NewControlClient(conn).Attend(ctx)
-		if err != nil {
-			return err
+		var works sync.WaitGroup
+		defer works.Wait()
+		retry := time.NewTicker(20 * time.Millisecond)
+		defer retry.Stop()
+		for {
+			if to := f.moved.Load(); to != nil {
+				coordinator = *to
+			}
+			if err := f.attend(ctx, coordinator, &works); ctx.Err() != nil || status.Code(err) != codes.Unavailable {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+			case <-retry.C:
+			}
 		}
-		g.Go(func() error { return f.report(ctx, stream) })
-		g.Go(func() error { return f.obey(ctx, stream) })
-		return g.Wait()
 	})
 	if err := g.Wait(); ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// attend is one session. What f works at goes on when it breaks.
+func (f *fakeMember) attend(ctx context.Context, coordinator string, works *sync.WaitGroup) error {
+	conn, err := cluster.Dial(coordinator)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	g, session := errgroup.WithContext(ctx)
+	stream, err := pb.NewControlClient(conn).Attend(session)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return f.report(session, stream) })
+	g.Go(func() error { return f.obey(ctx, stream, works) })
+	return g.Wait()
 }
 
 func (f *fakeMember) report(ctx context.Context, stream pb.Control_AttendClient) error {
@@ -91,22 +121,18 @@ func (f *fakeMember) report(ctx context.Context, stream pb.Control_AttendClient)
 		f.beat.Steps, f.beat.Logs = nil, nil
 		f.mu.Unlock()
 		if err != nil {
-			return err
+			return nil // obey knows why
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-tick.C:
 		case <-f.wake:
 		}
 	}
 }
 
-func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient) error {
-	var g sync.WaitGroup
-	defer g.Wait()
-	var steps uint64
-	stop := make(chan struct{})
+func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient, works *sync.WaitGroup) error {
 	for {
 		o, err := stream.Recv()
 		if err != nil {
@@ -121,27 +147,52 @@ func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient) e
 			if r.Class != "cpu-1" {
 				return errors.New("assigned to a run of class " + r.Class)
 			}
-			steps, stop = uint64(r.Steps), make(chan struct{})
+			f.steps, f.stop, f.out = uint64(r.Steps), make(chan struct{}), make(chan struct{})
 			f.change(func(b *pb.Beat) { b.Run, b.Phase, b.Trained = o.Assign.Run, pb.Phase_PHASE_READY, 1234 })
 		case *pb.Order_View:
-			g.Go(func() { f.train(ctx, o.View, steps, stop) })
+			f.enter(ctx, o.View, works)
 		case *pb.Order_Stop:
-			close(stop)
+			close(f.stop)
+		case *pb.Order_Leave:
+			f.change(func(b *pb.Beat) { b.Draining = true })
 		case *pb.Order_Release:
+			f.released <- o.Release.Why
 			f.change(func(b *pb.Beat) {
-				*b = pb.Beat{Node: b.Node, Addr: b.Addr, Class: b.Class} //nolint:govet // a beat begins anew
+				*b = pb.Beat{Node: b.Node, Addr: b.Addr, Class: b.Class, Draining: b.Draining} //nolint:govet // a beat begins anew
 			})
 		}
 	}
 }
 
+// enter begins to train in the first view, and in later ones goes on if it has a seat.
+func (f *fakeMember) enter(ctx context.Context, v *pb.View, works *sync.WaitGroup) {
+	f.mu.Lock()
+	known := f.beat.ViewNumber
+	f.mu.Unlock()
+	seated := slices.ContainsFunc(v.Members, func(m *pb.Member) bool { return m.Node.Name == f.name && m.Node.Boot == f.boot })
+	switch {
+	case known >= v.Number: // said again
+	case known == 0 && seated:
+		steps, stop, out := f.steps, f.stop, f.out
+		f.change(func(b *pb.Beat) { b.ViewNumber = v.Number })
+		works.Go(func() { f.train(ctx, v, steps, stop, out) })
+	case seated:
+		f.change(func(b *pb.Beat) { b.View, b.ViewNumber = 7, v.Number })
+	case known > 0:
+		close(f.out)
+		f.change(func(b *pb.Beat) { b.View, b.ViewNumber, b.Phase = 0, 0, pb.Phase_PHASE_JOINING })
+	}
+}
+
 // train makes the steps of a run.
-func (f *fakeMember) train(ctx context.Context, v *pb.View, steps uint64, stop chan struct{}) {
+func (f *fakeMember) train(ctx context.Context, v *pb.View, steps uint64, stop, out chan struct{}) {
 	for step := uint64(1); step <= steps; step++ {
 		if step > 1 {
 			select {
 			case <-f.hold:
 			case <-stop:
+			case <-out:
+				return
 			case <-ctx.Done():
 				return
 			}
@@ -154,8 +205,10 @@ func (f *fakeMember) train(ctx context.Context, v *pb.View, steps uint64, stop c
 		}
 		f.change(func(b *pb.Beat) {
 			b.Phase, b.View, b.Step, b.BytesSent = pb.Phase_PHASE_TRAINING, 7, step, 1000*step
+			b.ViewNumber = max(b.ViewNumber, v.Number)
+			b.Totals = &pb.Totals{Step: step, LossFirst: 1, LossLast: 1 / float64(step), Tokens: int64(10 * step), Seconds: 0.01 * float64(step)}
 			if v.Members[0].Node.Name == f.name {
-				b.Steps = append(b.Steps, &pb.StepReport{Step: step, Loss: 1 / float64(step), Tokens: 10, Counted: 5, Seconds: 0.01})
+				b.Steps = append(b.Steps, &pb.StepReport{Step: step, Loss: 1 / float64(step), Tokens: 10, Counted: 5, Seconds: 0.01, View: b.ViewNumber})
 			}
 			if step == 1 {
 				b.Logs = append(b.Logs, &pb.LogLine{UnixNano: time.Now().UnixNano(), Level: "INFO", Text: "entered view"})

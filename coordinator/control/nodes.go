@@ -24,16 +24,19 @@ type node struct {
 	alive   time.Time // last proof of life
 	dead    bool      // gossip says so
 
-	phase pb.Phase
-	since time.Time // when it entered phase
-	run   *run      // it is assigned to; nil while free
-	drops string    // the run it was told to drop and has not dropped yet
-	note  string    // why it cannot take part, for people
+	phase    pb.Phase
+	since    time.Time // when it entered phase
+	draining bool      // it wants to leave
+	run      *run      // it is assigned to; nil while free
+	drops    string    // the run it was told to drop and has not dropped yet
+	note     string    // why it cannot take part, for people
+
+	kept map[pieceKey][]int // the pieces it keeps, of whatever run
 }
 
 // free says whether n can be assigned to a run.
 func (n *node) free() bool {
-	return n.session != 0 && !n.dead && n.run == nil && n.drops == "" && n.phase == pb.Phase_PHASE_IDLE
+	return n.session != 0 && !n.dead && !n.draining && n.run == nil && n.drops == "" && n.phase == pb.Phase_PHASE_IDLE
 }
 
 // refusal is an error that the other side is to blame for, with what to do.
@@ -79,6 +82,10 @@ func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uin
 	n.session, n.gone = session, time.Time{}
 	n.addr, n.labels, n.version, n.class = b.Addr, maps.Clone(b.Labels), b.Version, b.Class
 	n.drops = "" // said again if it still applies
+	c.offered(n, b.Kept)
+	if r := c.find(b.Run); r != nil && n.run == nil && r.state == pb.RunState_RUN_TRAINING && b.Class == r.spec.Class {
+		c.adopt(now, r, n)
+	}
 	if r := n.run; r != nil {
 		c.again(n, r, b)
 	}
@@ -86,12 +93,21 @@ func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uin
 	return replaced, nil
 }
 
+// adopt takes a node in that works for r although this coordinator has not assigned it: an earlier one had, or the node was
+// lost and has come back.
+func (c *core) adopt(now time.Time, r *run, n *node) {
+	n.run = r
+	if r.members[n.id] == nil {
+		r.members[n.id] = &member{id: n.id, addr: n.addr, assigned: now}
+	}
+}
+
 // again repeats orders that may have been lost with a node's former session; a node ignores what it knows.
 func (c *core) again(n *node, r *run, b *pb.Beat) {
 	if b.Run == "" {
 		c.send(n, r.assignment())
 	}
-	if r.view != nil && b.View == 0 {
+	if r.view != nil { // who knows it already ignores it
 		c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
 	}
 	if r.stopping {
@@ -115,7 +131,7 @@ func (c *core) beat(now time.Time, session uint64, b *pb.Beat) {
 	if n == nil {
 		return
 	}
-	n.alive, n.dead = now, false
+	n.alive, n.dead, n.draining = now, false, b.Draining
 	if n.drops != "" && b.Run != n.drops {
 		n.drops = ""
 	}
@@ -126,6 +142,9 @@ func (c *core) beat(now time.Time, session uint64, b *pb.Beat) {
 	}
 	if phase != n.phase {
 		n.phase, n.since = phase, now
+	}
+	if n.run != nil && n.run.id == b.Run {
+		c.saved(now, n.run, n, b.Saved)
 	}
 	if n.run != nil && (b.Run == n.run.id || b.Run == "") {
 		c.report(now, n.run, n, b)
@@ -152,6 +171,25 @@ func (c *core) left(now time.Time, session uint64) {
 	}
 }
 
+// named returns the node of this name that attends, or nil.
+func (c *core) named(name string) *node {
+	for _, n := range c.nodes {
+		if n.id.Name == name && n.session != 0 {
+			return n
+		}
+	}
+	return nil
+}
+
+// drain asks the node of this name to leave: it finishes its step, and the run goes on without it.
+func (c *core) drain(name string) error {
+	if n := c.named(name); n != nil {
+		c.send(n, &pb.Order{Kind: &pb.Order_Leave{Leave: &pb.Leave{}}})
+		return nil
+	}
+	return refusal{fmt.Sprintf("no node named %q attends: `coordinator nodes` lists them", name)}
+}
+
 // heard takes news from gossip: evidence, no more.
 func (c *core) heard(e cluster.Event) {
 	n := c.nodes[e.Peer.Node]
@@ -175,10 +213,12 @@ func (c *core) forget(now time.Time) {
 		if n.session != 0 || now.Sub(n.gone) < c.timing.Grace {
 			continue
 		}
-		if r := n.run; r != nil && r.view == nil {
-			c.release(now, r, n, "it is gone") // whoever only prepared is not missed
+		if r := n.run; r != nil && (r.view == nil || r.view.Rank(n.id) < 0) {
+			c.release(now, r, n, "it is gone") // whoever is not in a view is not missed
 			delete(r.members, n.id)
-			c.say(now, r, slog.LevelWarn, "node %s is gone before the first view", n.id.Name)
+			if c.named(n.id.Name) == nil { // it has not been started again
+				c.say(now, r, slog.LevelWarn, "node %s is gone", n.id.Name)
+			}
 		}
 		if n.run == nil && now.Sub(n.gone) >= remember {
 			delete(c.nodes, n.id)

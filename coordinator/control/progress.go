@@ -7,11 +7,12 @@ import (
 	"github.com/torctrain/torc/internal/pb"
 )
 
-// progress is how far a run has come and how fast, from the reports of rank 0.
+// progress is how far a run has come and how fast: sums as any member has them, single steps as rank 0 tells them.
 type progress struct {
 	began       time.Time // of the first view
 	at          time.Time // of the last report
 	step        uint64
+	reported    uint64 // the last step of steps
 	lossFirst   float64
 	lossLast    float64
 	tokens      int64   // of all steps
@@ -37,15 +38,10 @@ func (p *progress) begin(now time.Time) {
 func (p *progress) add(now time.Time, b *pb.Beat) bool {
 	before := p.step
 	for _, s := range b.Steps {
-		if s.Step <= p.step {
-			continue // repeated after a broken session
+		if s.Step <= p.reported {
+			continue // repeated after a broken session, or by another member
 		}
-		if p.step == 0 {
-			p.lossFirst = s.Loss
-		}
-		p.step, p.lossLast = s.Step, s.Loss
-		p.tokens += s.Tokens
-		p.seconds += s.Seconds
+		p.reported = s.Step
 		if p.recent = append(p.recent, s.Seconds); len(p.recent) > recentSteps {
 			p.recent = slices.Delete(p.recent, 0, 1)
 		}
@@ -60,6 +56,9 @@ func (p *progress) add(now time.Time, b *pb.Beat) bool {
 		if n := len(p.refreshes); n < maxReports && (n == 0 || p.refreshes[n-1].Step < f.Step) {
 			p.refreshes = append(p.refreshes, f)
 		}
+	}
+	if t := b.Totals; t.GetStep() > p.step {
+		p.step, p.lossFirst, p.lossLast, p.tokens, p.seconds = t.Step, t.LossFirst, t.LossLast, t.Tokens, t.Seconds
 	}
 	p.at = now
 	return p.step > before

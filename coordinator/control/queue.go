@@ -11,8 +11,8 @@ import (
 	"github.com/torctrain/torc/internal/pb"
 )
 
-// schedule gives free nodes to the oldest run that has its files and no view yet. A node works for one run at a time, so
-// the runs behind it wait.
+// schedule gives free nodes to runs: first to one at work that has lost too many members, then to the oldest that has its
+// files and no view yet, then to the one at work. A node works for one run at a time, so the runs behind wait.
 func (c *core) schedule(now time.Time) {
 	var head *run
 	for _, r := range c.runs {
@@ -22,10 +22,16 @@ func (c *core) schedule(now time.Time) {
 		switch {
 		case len(r.missing) > 0:
 			c.awaitFiles(now, r)
+		case !c.ready(now, r):
 		case head == nil:
 			head = r
 		default:
 			r.why = "waits behind run " + head.id
+		}
+	}
+	for _, r := range c.runs {
+		if r.state == pb.RunState_RUN_TRAINING && !r.stopping && (head == nil || c.assigned(now, r) < max(1, r.spec.Members.Min)) {
+			c.recruit(now, r)
 		}
 	}
 	if head != nil {
@@ -45,11 +51,27 @@ func (c *core) awaitFiles(now time.Time, r *run) {
 
 // gather assigns free nodes to r.
 func (c *core) gather(now time.Time, r *run) {
-	if r.spec.Class == "" || r.pinned && len(r.members) == 0 {
+	if r.spec.Class == "" || r.pinned && len(r.members) == 0 && len(r.committed) == 0 {
 		c.pin(now, r)
 	}
+	c.recruit(now, r)
+	if r.state == pb.RunState_RUN_QUEUED && len(r.members) > 0 {
+		r.state = pb.RunState_RUN_PREPARING
+	}
+	if c.known > 0 && len(r.left) >= c.known {
+		c.end(now, r, pb.RunState_RUN_FAILED, "no node can take part"+notes(r))
+		return
+	}
+	if len(r.members) == 0 {
+		r.state = pb.RunState_RUN_QUEUED
+		r.why = fmt.Sprintf("waits for %s, none is free%s", count(max(r.spec.Members.Min, r.expect), "node"), notes(r))
+	}
+}
+
+// recruit assigns free nodes to r, whether it has begun or not.
+func (c *core) recruit(now time.Time, r *run) {
 	for _, n := range c.sorted() {
-		if !n.free() || r.left[n.id] != "" || r.spec.Members.Max > 0 && r.assigned() >= r.spec.Members.Max {
+		if !n.free() || r.left[n.id] != "" || r.spec.Members.Max > 0 && c.assigned(now, r) >= r.spec.Members.Max {
 			continue
 		}
 		if n.class != r.spec.Class {
@@ -61,14 +83,10 @@ func (c *core) gather(now time.Time, r *run) {
 		n.run, n.since, n.note = r, now, ""
 		r.members[n.id] = &member{id: n.id, addr: n.addr, assigned: now}
 		c.send(n, r.assignment())
+		if r.view != nil {
+			c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
+		}
 		c.say(now, r, slog.LevelInfo, "node %s prepares", n.id.Name)
-	}
-	if r.state == pb.RunState_RUN_QUEUED && len(r.members) > 0 {
-		r.state = pb.RunState_RUN_PREPARING
-	}
-	if len(r.members) == 0 {
-		r.state = pb.RunState_RUN_QUEUED
-		r.why = fmt.Sprintf("waits for %s, none is free%s", count(max(r.spec.Members.Min, r.expect), "node"), notes(r))
 	}
 }
 

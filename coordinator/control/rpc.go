@@ -142,3 +142,27 @@ func (s *Server) Stop(_ context.Context, req *pb.StopRequest) (*pb.StopReply, er
 	}
 	return reply, nil
 }
+
+// Drain asks a node to leave (pb.Control).
+func (s *Server) Drain(_ context.Context, req *pb.DrainRequest) (*pb.DrainReply, error) {
+	var err error
+	s.do(func(c *core, _ time.Time) { err = c.drain(req.Node) })
+	if err != nil {
+		return nil, status.Error(codes.NotFound, err.Error())
+	}
+	return &pb.DrainReply{}, nil
+}
+
+// Audit tells which view made which steps of a run (pb.Control).
+func (s *Server) Audit(_ context.Context, req *pb.AuditRequest) (*pb.AuditReply, error) {
+	reply := &pb.AuditReply{}
+	if err := s.run(req.Run, func(c *core, now time.Time, r *run) { reply.Run = c.info(now, r) }); err != nil {
+		return nil, err
+	}
+	b, err := s.journal.read()
+	if err != nil {
+		return nil, err
+	}
+	reply.Views = audit(b.find(req.Run), reply.Run.Step)
+	return reply, nil
+}

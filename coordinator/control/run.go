@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -35,7 +36,14 @@ type run struct {
 	pinned  bool // the class is the coordinator's choice
 	members map[view.NodeID]*member
 	left    map[view.NodeID]string // nodes that cannot take part, and why
-	view    *view.View
+	view    *view.View             // at work; nil before the first
+	number  uint64                 // of the last view
+	entered uint64                 // number of the last view that made a step
+	empty   time.Time              // since when all members are lost; zero: they are not
+	uneven  time.Time              // see policy
+	apart   []pair
+	falls   map[string]*fall // by name of node
+	losses  losses
 	digest  []byte
 	stopped bool // the members ended early by agreement
 
@@ -43,6 +51,7 @@ type run struct {
 	unkept  bool          // State could not be written so far
 	retry   time.Time     // when it is fetched again; zero: not waiting for that
 
+	keeping
 	progress progress
 	lines    tail[*pb.LogLine]
 	version  uint64      // counts what those who follow want to see, but for state and why
@@ -57,12 +66,17 @@ type member struct {
 
 	phase       pb.Phase
 	since       time.Time
+	alive       time.Time // until a session is known: when it counted as alive last
+	entered     uint64    // number of the view it is in
+	draining    bool
+	fatal       bool
 	step        uint64
 	laneSeconds float64
 	bytesSent   uint64
 	trained     int64
 	problem     string
 	lost        string
+	lostWhy     pb.Loss
 	lostAt      time.Time
 	digest      []byte
 	stopped     bool
@@ -71,13 +85,29 @@ type member struct {
 func newRun(e *entry) *run {
 	r := &run{
 		id: e.Run, name: e.spec.Name, spec: e.spec, expect: e.Expect, created: time.Unix(0, e.At), offered: time.Unix(0, e.At), result: e.info, pinned: e.pinned,
-		missing: map[spec.Sum]int64{}, members: map[view.NodeID]*member{}, left: map[view.NodeID]string{},
+		missing: map[spec.Sum]int64{}, members: map[view.NodeID]*member{}, left: map[view.NodeID]string{}, falls: map[string]*fall{},
 		lines: tail[*pb.LogLine]{max: tailLines}, progress: progress{steps: tail[*pb.StepReport]{max: tailSteps}},
 	}
-	if e.info != nil {
+	r.recall(e.kept)
+	switch n := len(e.views); {
+	case e.info != nil:
 		r.state, r.why = e.info.State, e.info.Why
+	case n > 0:
+		r.resume(e.views[n-1], e.steps)
 	}
 	return r
+}
+
+// resume takes up a run that was at work when the last coordinator ended. Its members go on meanwhile, and come back.
+func (r *run) resume(last command, steps []command) {
+	r.state, r.why = pb.RunState_RUN_TRAINING, "waits for its members to come back"
+	r.view, r.number = last.View, last.View.Number
+	if n := len(steps); n > 0 {
+		r.entered = steps[n-1].Number
+	}
+	for _, m := range r.view.Members {
+		r.members[m.Node] = &member{id: m.Node, addr: m.Addr, phase: pb.Phase_PHASE_TRAINING}
+	}
 }
 
 // waiting says whether r has neither a view nor ended.
@@ -90,23 +120,36 @@ func (r *run) over() bool {
 	return r.state == pb.RunState_RUN_FINISHED || r.state == pb.RunState_RUN_STOPPED || r.state == pb.RunState_RUN_FAILED
 }
 
-// assigned is the number of nodes that prepare for r or are ready.
-func (r *run) assigned() int {
-	n := 0
+// assigned is the number of nodes that work for r. Whoever failed or is lost makes room for another.
+func (c *core) assigned(now time.Time, r *run) int {
+	all := 0
 	for _, m := range r.members {
-		if m.phase != pb.Phase_PHASE_FAILED {
-			n++
+		alive := m.alive
+		if n := c.nodes[m.id]; n != nil && n.run == r {
+			alive = n.alive
+			if n.session == 0 && now.Sub(n.gone) >= c.timing.Grace {
+				continue
+			}
+		}
+		if m.phase != pb.Phase_PHASE_FAILED && m.phase != pb.Phase_PHASE_LEAVING && now.Sub(alive) < c.timing.Silence {
+			all++
 		}
 	}
-	return n
+	return all
 }
 
+// assignment orders a node to work for r: from the beginning, or by joining those who do already.
 func (r *run) assignment() *pb.Order {
 	text, err := r.spec.JSON()
 	if err != nil {
 		panic("control: spec of run " + r.id + " was read from JSON and has none: " + err.Error())
 	}
-	a := &pb.Assignment{Run: r.id, Spec: text}
+	a := &pb.Assignment{Run: r.id, Spec: text, Join: r.view != nil, From: r.resumption()}
+	if r.view != nil {
+		for _, m := range r.view.Members {
+			a.Peers = append(a.Peers, m.Addr)
+		}
+	}
 	for _, f := range r.spec.Files {
 		a.Files = append(a.Files, &pb.File{Sha256: f.SHA256[:], Size: f.Size, Path: f.Path, Role: f.Role})
 	}
@@ -193,9 +236,15 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 		return
 	}
 	if b.Run == "" {
+		if r.view != nil && r.view.Rank(n.id) >= 0 && m.phase != pb.Phase_PHASE_IDLE {
+			m.phase, m.since, m.lost = pb.Phase_PHASE_IDLE, now, "" // it has forgotten its part
+		}
 		if now.Sub(m.assigned) >= again {
 			m.assigned = now
 			c.send(n, r.assignment())
+			if r.view != nil {
+				c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
+			}
 		}
 		return
 	}
@@ -204,27 +253,38 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 	}
 	r.version++
 	m.addr, m.step, m.laneSeconds, m.bytesSent = n.addr, b.Step, b.LaneSeconds, b.BytesSent
-	m.problem, m.stopped = b.Error, b.Stopped
-	if b.Trained > 0 {
-		m.trained = b.Trained
-	}
+	m.problem, m.fatal, m.stopped, m.draining = b.Error, b.Fatal, b.Stopped, b.Draining
+	m.entered = b.ViewNumber
+	m.trained = max(m.trained, b.Trained)
 	if b.Phase == pb.Phase_PHASE_FINISHED {
 		m.digest = b.Digest
 	}
-	if b.LostPeer != "" && m.lost == "" {
+	if b.LostPeer != m.lost {
 		m.lost, m.lostAt = b.LostPeer, now
-		c.say(now, r, slog.LevelWarn, "%s lost its link to %s", n.id.Name, b.LostPeer)
+		if m.lost != "" {
+			c.say(now, r, slog.LevelWarn, "%s lost its link to %s", n.id.Name, b.LostPeer)
+		}
 	}
+	m.lostWhy = b.LostWhy
 	for _, l := range b.Logs {
 		c.tell(r, &pb.LogLine{UnixNano: l.UnixNano, Node: n.id.Name, Level: l.Level, Text: l.Text})
 	}
-	if r.view == nil || r.view.Rank(n.id) != 0 {
+	if r.view == nil {
 		return
 	}
-	if r.progress.add(now, b) {
+	for _, s := range b.Steps {
+		if s.View > r.entered && s.View <= r.number {
+			r.entered = s.View
+			c.record(now, command{Kind: stepped, Run: r.id, Number: s.View, Step: s.Step})
+		}
+	}
+	if r.progress.add(now, b) && m.entered == r.view.Number && r.view.Rank(n.id) >= 0 {
 		for _, s := range r.view.Members { // no step is made without every member of the view
 			if other := c.nodes[s.Node]; other != nil {
 				other.alive = now
+			}
+			if other := r.members[s.Node]; other != nil {
+				other.alive = now // who has not come back to this coordinator yet
 			}
 		}
 	}
@@ -236,6 +296,7 @@ func (c *core) advance(now time.Time, r *run) {
 	case pb.RunState_RUN_PREPARING:
 		c.prepare(now, r)
 	case pb.RunState_RUN_TRAINING:
+		c.tend(now, r)
 		c.watch(now, r)
 	case pb.RunState_RUN_FINISHING:
 		if !r.retry.IsZero() && !now.Before(r.retry) {
@@ -247,14 +308,18 @@ func (c *core) advance(now time.Time, r *run) {
 
 // prepare waits for the first view.
 func (c *core) prepare(now time.Time, r *run) {
-	cur := &view.View{Run: r.id, Incarnation: c.incarnation}
-	reports := c.reports(r)
-	d := decide(now, cur, reports, r.policy(c.timing))
+	cur := &view.View{Run: r.id, Incarnation: c.incarnation, Number: r.number}
+	reports := c.reports(now, r)
+	d := decide(now, cur, reports, c.policy(r))
 	r.why = d.Why
 	if d.Next == nil && !d.Fail {
 		r.why += notes(r)
 	}
 	for _, p := range reports {
+		if p.Draining {
+			c.release(now, r, c.nodes[p.Node], "it wants to leave")
+			delete(r.members, p.Node)
+		}
 		if p.Phase == pb.Phase_PHASE_FAILED && r.left[p.Node] == "" {
 			r.left[p.Node] = p.Problem
 			c.say(now, r, slog.LevelError, "node %s cannot take part: %s", p.Node.Name, p.Problem)
@@ -265,45 +330,157 @@ func (c *core) prepare(now time.Time, r *run) {
 	case d.Fail:
 		c.end(now, r, pb.RunState_RUN_FAILED, d.Why)
 	case d.Next != nil:
-		r.view, r.state, r.why = d.Next, pb.RunState_RUN_TRAINING, ""
+		r.state = pb.RunState_RUN_TRAINING
 		r.progress.begin(now)
-		c.record(now, command{Kind: viewed, Run: r.id, View: r.view, Step: 1})
-		c.say(now, r, slog.LevelInfo, "view %d: %s", r.view.Number, d.Why)
-		c.toMembers(r, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
-		for _, p := range reports {
-			if p.Phase != pb.Phase_PHASE_READY {
-				c.release(now, r, c.nodes[p.Node], "the run has begun without it")
-			}
-		}
+		c.change(now, r, d)
 	}
+}
+
+// change makes the next view the one at work.
+func (c *core) change(now time.Time, r *run, d decision) {
+	r.view, r.number, r.why, r.empty, r.uneven = d.Next, d.Next.Number, "", time.Time{}, time.Time{}
+	r.apart = append(r.apart, d.Apart...)
+	c.record(now, command{Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why})
+	c.say(now, r, slog.LevelInfo, "view %d: %s", r.view.Number, d.Why)
+	order := viewToPB(r.view)
+	order.Now = d.Now
+	c.toMembers(r, &pb.Order{Kind: &pb.Order_View{View: order}})
+	c.replace(now, r)
 }
 
 // watch looks after a view at work.
 func (c *core) watch(now time.Time, r *run) {
-	d := decide(now, r.view, c.reports(r), r.policy(c.timing))
+	p := c.policy(r)
+	reports := c.reports(now, r)
+	r.balance(now, reports, p)
+	p.Uneven = r.uneven
+	d := decide(now, r.view, reports, p)
+	if d.Why != r.why && d.Next == nil && !d.Fail && !d.Done && !d.Quiet && d.Why != "" {
+		c.say(now, r, slog.LevelInfo, "%s", d.Why)
+	}
 	r.why = d.Why
+	if why := r.losses.poison(r, d); why != "" {
+		d = decision{Fail: true, Why: why}
+	}
 	switch {
 	case d.Fail:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("%s (after step %d)", d.Why, r.progress.step))
+		return
+	case d.Empty && r.stopping:
+		c.end(now, r, pb.RunState_RUN_STOPPED, fmt.Sprintf("after step %d of %d, without its State: all members are lost", r.progress.step, r.spec.Steps))
+		return
+	case d.Done && c.awaitsLast(now, r):
 	case d.Done:
 		c.finish(now, r, d.Why)
+	case d.Empty:
+		c.hope(now, r)
+	case d.Next != nil:
+		for _, name := range d.Lost {
+			r.fell(now, name)
+		}
+		c.change(now, r, d)
+	}
+	for _, m := range d.Free {
+		r.members[m.Node].phase = pb.Phase_PHASE_LEAVING
+		c.release(now, r, c.nodes[m.Node], "it wants to leave")
+	}
+	if r.view != nil {
+		c.clear(now, r)
 	}
 }
 
-func (r *run) policy(t Timing) policy {
-	return policy{Lanes: r.spec.Batch.Lanes, Min: r.spec.Members.Min, Max: r.spec.Members.Max, Expect: r.expect, Timing: t}
+// clear lets go whoever is not in the view and does not want to be, or cannot.
+func (c *core) clear(now time.Time, r *run) {
+	maps.DeleteFunc(r.members, func(id view.NodeID, _ *member) bool { // never came back to this coordinator
+		return r.view.Rank(id) < 0 && c.nodes[id] == nil
+	})
+	for _, n := range c.sorted() {
+		m := r.members[n.id]
+		if n.run != r || m == nil || r.view.Rank(n.id) >= 0 {
+			continue
+		}
+		switch {
+		case m.draining && m.entered == 0: // it has finished its step and left its seat
+			c.release(now, r, n, "it wanted to leave")
+			delete(r.members, n.id)
+		case m.phase == pb.Phase_PHASE_FAILED:
+			r.left[n.id] = m.problem
+			c.say(now, r, slog.LevelError, "node %s cannot take part: %s", n.id.Name, m.problem)
+			c.release(now, r, n, "left out: "+m.problem)
+			delete(r.members, n.id)
+		}
+	}
 }
 
-// reports are what decide is told about the members of r.
-func (c *core) reports(r *run) []report {
+// balance notes since when lanes dealt by speed would make much shorter steps.
+func (r *run) balance(now time.Time, reports []report, p policy) {
+	members := make([]report, len(r.view.Members))
+	for _, m := range reports {
+		if rank := r.view.Rank(m.Node); rank >= 0 {
+			members[rank] = m
+		}
+	}
+	switch {
+	case !uneven(r.view, members, p):
+		r.uneven = time.Time{}
+	case r.uneven.IsZero():
+		r.uneven = now
+	}
+}
+
+// hope waits for a member to come back when all are lost. In the end the run begins again, which ends with the same bits.
+func (c *core) hope(now time.Time, r *run) {
+	if r.empty.IsZero() {
+		r.empty = now
+	}
+	if now.Sub(r.empty) >= c.timing.Hope {
+		c.startOver(now, r, "no member came back")
+	}
+}
+
+// startOver lets r begin again, or go on from its last checkpoint, with whatever nodes there are. It ends with the same bits.
+func (c *core) startOver(now time.Time, r *run, why string) {
+	again := "the run begins again"
+	if len(r.committed) > 0 {
+		again = "the run goes on from a checkpoint"
+	}
+	c.say(now, r, slog.LevelWarn, "%s in %v: %s", why, c.timing.Hope, again)
+	for _, n := range c.sorted() {
+		c.release(now, r, n, again)
+	}
+	r.from, r.waits = nil, now
+	r.view, r.empty, r.state, r.why, r.expect = nil, time.Time{}, pb.RunState_RUN_QUEUED, "", 0
+	r.holders, r.digest, r.retry = nil, nil, time.Time{}
+	if len(r.committed) == 0 {
+		r.progress = progress{steps: r.progress.steps}
+	}
+	clear(r.members)
+}
+
+// policy is what decide goes by. A run that is to stop makes no more than one step, for which the members that are left do.
+func (c *core) policy(r *run) policy {
+	p := policy{
+		Lanes: r.spec.Batch.Lanes, Min: r.spec.Members.Min, Max: r.spec.Members.Max, Expect: r.expect, Incarnation: c.incarnation,
+		Apart: r.apart, Timing: c.timing,
+	}
+	if r.stopping {
+		p.Min = 1
+	}
+	return p
+}
+
+// reports are what decide is told about the nodes that work for r.
+func (c *core) reports(now time.Time, r *run) []report {
 	var all []report
 	for _, m := range r.members {
 		p := report{
-			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since,
-			Problem: m.problem, Lost: m.lost, LostAt: m.lostAt, Gone: true,
+			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Lane: m.laneSeconds,
+			Draining: m.draining, NotYet: r.notYet(m.id.Name),
+			Problem: m.problem, Fatal: m.fatal, Lost: m.lost, Why: m.lostWhy, LostAt: m.lostAt, Gone: !m.alive.After(now.Add(-c.timing.Silence)),
 		}
 		if n := c.nodes[m.id]; n != nil && (n.run == r || r.view == nil) {
 			p.Gone, p.Dead, p.Alive = n.session == 0, n.dead, n.alive
+			p.Host, p.Zone = n.labels["host"], n.labels["zone"]
 		}
 		all = append(all, p)
 	}
@@ -330,11 +507,15 @@ func (c *core) finish(now time.Time, r *run, why string) {
 	c.out = append(c.out, collection{r, r.holders, r.digest})
 }
 
+// errAway marks that a holder of State did not answer, which may change.
+var errAway = errors.New("it does not answer")
+
 // errUnkept marks what is wrong with the coordinator's own disk, not with a State or its holders.
 var errUnkept = errors.New("cannot keep State")
 
 // collected ends a run whose State was stored, or that no member has. While the coordinator lacks the means to store it, the
-// members keep it and the collection is repeated: it may be worth days of training.
+// members keep it and the collection is repeated: it may be worth days of training. Holders that do not answer are asked
+// again for a while; if none does, the steps since the last checkpoint are made again.
 func (c *core) collected(now time.Time, r *run, err error) {
 	switch {
 	case r.state != pb.RunState_RUN_FINISHING:
@@ -343,6 +524,14 @@ func (c *core) collected(now time.Time, r *run, err error) {
 		if !r.unkept {
 			r.unkept = true
 			c.say(now, r, slog.LevelWarn, "%v; trying again every %v until it works or the run is stopped", err, c.timing.Keep)
+		}
+	case errors.Is(err, errAway) && !r.stopped:
+		if r.empty.IsZero() {
+			r.empty = now
+			c.say(now, r, slog.LevelWarn, "the last State cannot be fetched: %v; trying again", err)
+		}
+		if r.retry, r.why = now.Add(c.timing.Keep), err.Error(); now.Sub(r.empty) >= c.timing.Hope {
+			c.startOver(now, r, "no member that has the last State answered")
 		}
 	case err != nil:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("keep the last State: %v", err))

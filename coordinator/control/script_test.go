@@ -25,16 +25,18 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 // TestScripts plays testdata/*.txt: lines at the margin are what happens to the coordinator, the indented lines below them
 // what it does.
 //
-//	attend NODE [class=C] [boot=N] [run=R]     a session begins
+//	attend NODE [class=C] [boot=N]             a session begins; with boot, of a process that was started again
 //	break NODE                                 it ends without a word
-//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [lost=N] [stopped] [run=R]
-//	ready NODE …   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes
+//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining] [lane=S] [run=R]
+//	ready NODE …   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes; who trains
+//	prepare NODE …   join NODE …                                         has entered the latest view
 //	step NODE N                                rank 0 reports step N; everybody else beats
 //	dead NODE / live NODE                      gossip
 //	launch RUN [lanes=N] [min=N] [max=N] [expect=N] [class=C] [missing=N]
 //	arrive RUN                                 all its files
 //	stop RUN
-//	collected RUN [error=E] [unkept=E]
+//	drain NODE
+//	collected RUN [error=E] [unkept=E] [away=E]
 //	wait DURATION [quiet=NODE,…]               time passes; everybody attending but the quiet beats every 500 ms
 //	sleep DURATION                             the coordinator stands still
 //	status / runs
@@ -111,16 +113,7 @@ func (p *play) open() {
 			p.t.Fatal(err)
 		}
 	}
-	cut, err := b.interrupted(p.now)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, c := range cut {
-		if err := b.apply(c); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	p.book = append(cmds, cut...)
+	p.book = cmds
 	p.core = newCore(DefaultTiming(), b)
 }
 
@@ -131,7 +124,7 @@ func (p *play) play(line string) string {
 	for _, w := range words[1:] {
 		if key, value, ok := strings.Cut(w, "="); ok {
 			opts[key] = strings.ReplaceAll(value, "_", " ")
-		} else if w == "stopped" {
+		} else if w == "stopped" || w == "draining" || w == "fatal" {
 			opts[w] = "yes"
 		} else {
 			args = append(args, w)
@@ -155,8 +148,8 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 	case "beat":
 		p.change(args[0], opts)
 		p.beat(args[0])
-	case "idle", "ready", "train", "finish", "prepare":
-		phase := map[string]string{"idle": "IDLE", "ready": "READY", "train": "TRAINING", "finish": "FINISHED", "prepare": "PREPARING"}[verb]
+	case "idle", "ready", "train", "finish", "prepare", "join":
+		phase := map[string]string{"idle": "IDLE", "ready": "READY", "train": "TRAINING", "finish": "FINISHED", "prepare": "PREPARING", "join": "JOINING"}[verb]
 		for _, name := range args {
 			opts["phase"] = phase
 			p.change(name, opts)
@@ -173,12 +166,17 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 		for sum := range p.core.find(args[0]).missing {
 			p.core.arrived(p.now, sum)
 		}
+	case "drain":
+		return p.core.drain(args[0])
 	case "stop":
 		return p.core.stop(p.now, p.core.find(args[0]))
 	case "collected":
 		var err error
 		if opts["error"] != "" {
 			err = errors.New(opts["error"])
+		}
+		if opts["away"] != "" {
+			err = fmt.Errorf("%w: %s", errAway, opts["away"])
 		}
 		if opts["unkept"] != "" {
 			err = fmt.Errorf("%w: %s", errUnkept, opts["unkept"])
@@ -231,6 +229,13 @@ func (p *play) attend(name string, opts map[string]string) error {
 // change sets what a node will say.
 func (p *play) change(name string, opts map[string]string) {
 	b := p.nodes[name].beat
+	switch opts["phase"] {
+	case "": // as before
+	case "TRAINING":
+		b.LostPeer = "" // it enters a view
+	default:
+		b.LostPeer, b.ViewNumber = "", 0
+	}
 	for key, value := range opts {
 		switch key {
 		case "phase":
@@ -242,7 +247,16 @@ func (p *play) change(name string, opts map[string]string) {
 		case "error":
 			b.Error = value
 		case "lost":
-			b.LostPeer = value
+			b.LostPeer, b.LostWhy = value, pb.Loss_LOSS_BROKEN
+			if why := opts["why"]; why != "" {
+				b.LostWhy = pb.Loss(pb.Loss_value["LOSS_"+strings.ToUpper(why)])
+			}
+		case "lane":
+			b.LaneSeconds, _ = strconv.ParseFloat(value, 64)
+		case "draining":
+			b.Draining = true
+		case "fatal":
+			b.Fatal = true
 		case "stopped":
 			b.Stopped = true
 		case "run":
@@ -256,7 +270,12 @@ func (p *play) change(name string, opts map[string]string) {
 		}
 	}
 	if b.Phase == pb.Phase_PHASE_IDLE {
-		b.Error, b.LostPeer, b.Digest, b.Stopped, b.Step, b.View = "", "", nil, false, 0, 0
+		b.Error, b.LostPeer, b.Digest, b.Stopped, b.Step, b.View, b.Totals = "", "", nil, false, 0, 0, nil
+	}
+	if b.Phase == pb.Phase_PHASE_TRAINING || b.Phase == pb.Phase_PHASE_FINISHED {
+		if r := p.core.find(b.Run); r != nil && r.view != nil && opts["out"] == "" {
+			b.ViewNumber = r.view.Number
+		}
 	}
 }
 
@@ -275,8 +294,10 @@ func (p *play) step(name, number string) error {
 	}
 	for _, other := range p.order {
 		p.nodes[other].beat.Step = n
+		p.nodes[other].beat.Totals = &pb.Totals{Step: n, LossFirst: 1, LossLast: 1 / float64(n), Tokens: int64(100 * n), Seconds: 0.5 * float64(n)}
 	}
-	p.nodes[name].beat.Steps = []*pb.StepReport{{Step: n, Loss: 1 / float64(n), Tokens: 100, Counted: 50, Seconds: 0.5}}
+	b := p.nodes[name].beat
+	b.Steps = []*pb.StepReport{{Step: n, Loss: 1 / float64(n), Tokens: 100, Counted: 50, Seconds: 0.5, View: b.ViewNumber}}
 	p.beat(name)
 	return nil
 }
@@ -346,6 +367,12 @@ func (p *play) effects() string {
 			}
 			if v := e.command.View; v != nil {
 				fmt.Fprintf(&b, " %d.%d owner=%v", v.Incarnation, v.Number, v.Owner)
+				if v.Relay {
+					fmt.Fprintf(&b, " ring=%v", v.Ring)
+				}
+			}
+			if e.command.Kind == stepped {
+				fmt.Fprintf(&b, " view %d from step %d", e.command.Number, e.command.Step)
 			}
 			b.WriteString("\n")
 		case order:
@@ -368,9 +395,17 @@ func (p *play) effects() string {
 func orderText(o *pb.Order) string {
 	switch o := o.Kind.(type) {
 	case *pb.Order_Assign:
+		if o.Assign.Join {
+			return fmt.Sprintf("join %s with State from %s", o.Assign.Run, strings.Join(o.Assign.Peers, ", "))
+		}
 		return "assign " + o.Assign.Run
 	case *pb.Order_View:
+		if o.View.Now {
+			return fmt.Sprintf("view %d now", o.View.Number)
+		}
 		return fmt.Sprintf("view %d", o.View.Number)
+	case *pb.Order_Leave:
+		return "leave"
 	case *pb.Order_Release:
 		return fmt.Sprintf("release %s (%s)", o.Release.Run, o.Release.Why)
 	case *pb.Order_Stop:

@@ -17,6 +17,7 @@ import (
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/files"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/trust"
 	"github.com/torctrain/torc/internal/view"
 )
 
@@ -31,8 +32,15 @@ type Config struct {
 	Version string
 	// Log takes what operators should know. Default: nothing is said.
 	Log *slog.Logger
+	// Trust says who may take part. Default: nobody is asked for anything, and nothing is encrypted.
+	Trust *trust.Authority
+	// Nodes is how many nodes will ever attend, so that a run none of them can work for fails instead of waiting for
+	// others. Default 0: nobody knows.
+	Nodes int
 	// Timing says how long to wait for what. Default DefaultTiming.
 	Timing Timing
+	// World replaces clock and network, Listen, Advertise and Trust with them. Default: those of this machine.
+	World *World
 }
 
 // Validate names the first field that has a value it must not have.
@@ -61,6 +69,8 @@ type Server struct {
 	cluster  string
 	gossip   *cluster.Gossip
 
+	calls     calls         // counted
+	serving   chan struct{} // closed when Run serves
 	ending    chan struct{} // closed when Run begins to end
 	work      chan collection
 	receivers sync.WaitGroup // goroutines that outlive their handler, until its stream is closed
@@ -90,19 +100,19 @@ func New(cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.Home, 0o755); err != nil {
 		return nil, fmt.Errorf("make home: %w", err)
 	}
-	j, b, err := openJournal(cfg.Home)
+	j, b, err := openJournal(cfg.Home, cfg.World != nil && cfg.World.NoSync)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, journal: j, store: files.Under(cfg.Home),
-		ending: make(chan struct{}), work: make(chan collection, 16), // a place for each run that could finish at once
+		calls: newCalls(), serving: make(chan struct{}), ending: make(chan struct{}), work: make(chan collection, 16), // a place for each run that could finish at once
 		sessions: map[uint64]*session{}, failed: make(chan struct{}),
 	}
 	if err := s.begin(b); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	if s.listener, s.addr, err = cluster.Listen(cfg.Listen, cfg.Advertise, cluster.Port); err != nil {
+	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	return s, nil
@@ -110,17 +120,12 @@ func New(cfg Config) (*Server, error) {
 
 // begin makes this coordinator the next incarnation and takes up what the last one left.
 func (s *Server) begin(b *book) error {
-	now := time.Now()
+	now := s.now()
 	var cmds []command
 	if b.cluster == "" {
 		cmds = append(cmds, command{Kind: founded, At: now.UnixNano(), Cluster: randomHex(8)})
 	}
 	cmds = append(cmds, command{Kind: started, At: now.UnixNano()})
-	cut, err := b.interrupted(now)
-	if err != nil {
-		return err
-	}
-	cmds = append(cmds, cut...)
 	for _, cmd := range cmds {
 		if err := b.apply(cmd); err != nil {
 			return err
@@ -130,11 +135,14 @@ func (s *Server) begin(b *book) error {
 		return err
 	}
 	s.cluster, s.core = b.cluster, newCore(s.cfg.Timing, b)
+	s.core.known = s.cfg.Nodes
 	for _, r := range s.core.runs {
 		if r.waiting() {
-			if r.missing, err = s.missing(r.spec); err != nil {
+			missing, err := s.missing(r.spec)
+			if err != nil {
 				return err
 			}
+			r.missing = missing
 			r.offered = now
 		}
 	}
@@ -150,10 +158,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.listener.Close(), s.journal.close())
 	}
-	server := cluster.NewServer()
+	if err := s.reunite(ctx); err != nil {
+		return errors.Join(err, s.gossip.Close(), s.listener.Close(), s.journal.close())
+	}
+	server := cluster.NewServer(s.guards()...)
 	pb.RegisterControlServer(server, s)
+	pb.RegisterCheckpointsServer(server, vault{server: s})
+	s.registerTrust(server)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return cluster.Serve(ctx, server, s.listener) })
+	g.Go(func() error { return cluster.Serve(ctx, server, append(s.locals(), s.listener)...) })
+	g.Go(func() error { return s.keepTrust(ctx) })
 	g.Go(func() error { return s.gossip.Run(ctx) })
 	g.Go(func() error { return s.tick(ctx) })
 	g.Go(func() error { return s.listenToGossip(ctx) })
@@ -169,6 +183,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return s.failure
 		}
 	})
+	close(s.serving)
 	s.log.Info("coordinator serves", "addr", s.addr, "cluster", s.cluster, "home", s.cfg.Home, "incarnation", s.core.incarnation)
 	err = g.Wait()
 	s.receivers.Wait()
@@ -189,8 +204,12 @@ func (s *Server) openGossip() error {
 	}
 	var boot [8]byte
 	_, _ = rand.Read(boot[:]) // never fails
-	s.gossip, err = cluster.OpenGossip(cluster.GossipConfig{
-		Cluster: s.cluster, Log: s.log, Bind: net.JoinHostPort(bind, "0"), Advertise: host,
+	open := cluster.OpenGossip
+	if s.cfg.World != nil {
+		open = s.cfg.World.Gossip
+	}
+	s.gossip, err = open(cluster.GossipConfig{
+		Cluster: s.cluster, Keys: s.gossipKeys(), Log: s.log, Bind: net.JoinHostPort(bind, "0"), Advertise: host,
 		Self: cluster.Peer{
 			Node: view.NodeID{Name: self, Boot: s.core.incarnation}, Role: cluster.Coordinator, Addr: s.addr,
 		},
@@ -227,7 +246,7 @@ func (s *Server) tick(ctx context.Context) error {
 func (s *Server) do(f func(c *core, now time.Time)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f(s.core, time.Now())
+	f(s.core, s.now())
 	s.carryOut(s.core.take())
 }
 
@@ -252,7 +271,7 @@ func (s *Server) carryOut(effects []effect) {
 			select {
 			case s.work <- e:
 			default:
-				s.core.collected(time.Now(), e.run, fmt.Errorf("%w: too many runs finish at once", errUnkept))
+				s.core.collected(s.now(), e.run, fmt.Errorf("%w: too many runs finish at once", errUnkept))
 				s.carryOut(s.core.take())
 			}
 		}

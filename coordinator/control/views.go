@@ -16,14 +16,23 @@ import (
 type report struct {
 	Node  view.NodeID
 	Addr  string
+	Host  string // labels: what fails together with it
+	Zone  string
 	Phase pb.Phase
 	Since time.Time // when it entered Phase
 	Alive time.Time // the last proof of life: a beat, or a step that no view makes without all its members
 	Gone  bool      // its session broke and it has not come back
 	Dead  bool      // gossip finds it dead
 
+	Entered  uint64    // number of the view it is in
+	Lane     float64   // seconds that one lane takes it; 0: not known
+	Draining bool      // it wants to leave
+	NotYet   time.Time // it may not enter a view before, since it was lost again and again
+
 	Problem string    // with PHASE_FAILED: why
-	Lost    string    // the neighbour whose link it says broke
+	Fatal   bool      // with PHASE_FAILED: any other member would fail as well
+	Lost    string    // the member to which it lost its link
+	Why     pb.Loss   // how
 	LostAt  time.Time // when it first said so
 }
 
@@ -32,7 +41,22 @@ type policy struct {
 	Lanes    int
 	Min, Max int // members; Max 0 is no limit
 	Expect   int // wait for so many ready nodes before the first view; 0: Min, then Settle
+
+	Incarnation uint64 // of the coordinator that decides
+
+	Apart  []pair
+	Uneven time.Time // since when lanes dealt by speed would make steps much shorter; zero: they would not
 	Timing
+}
+
+// pair are two members, by name, that could not talk to each other once.
+type pair struct{ A, B string }
+
+func pairOf(a, b string) pair {
+	if a > b {
+		a, b = b, a
+	}
+	return pair{a, b}
 }
 
 // Timing is how long the coordinator waits for what.
@@ -45,40 +69,50 @@ type Timing struct {
 	// long one may be that gossip alone finds dead: a starved machine is slow to answer both. Default 1s; more than two
 	// beats.
 	Grace time.Duration
-	// Verdict is how long a broken link may wait for evidence which of its two ends is to blame. Default 1.5s; more than
-	// Grace.
+	// Verdict is how long two members that both answer may fail to talk to each other. Default 1.5s; more than Grace.
 	Verdict time.Duration
+	// Balance is for how long lanes dealt by speed must promise much shorter steps before they are dealt again. Default 10s.
+	Balance time.Duration
+	// Hope is how long a run waits for one of its members to come back when all are lost, before it begins again with
+	// other nodes. Default 30s.
+	Hope time.Duration
 	// Silence is how long a member may be silent without other evidence. Default 4s.
 	Silence time.Duration
 	// Keep is how long after State could not be written it is fetched again. Default 5s.
 	Keep time.Duration
 }
 
-// DefaultTiming names a lost member within 5 seconds: a broken session or link after Grace or Verdict, a frozen machine
-// when gossip has found it (1.2 to 2.7 s, and twice Grace) or after Silence.
+// DefaultTiming finds a lost member within 5 seconds: at once when its session and a link to it broke, a broken session
+// alone after Grace, a frozen machine when its silence on a link is confirmed by Grace, when gossip has found it (1.2 to
+// 2.7 s, and twice Grace) or after Silence.
 func DefaultTiming() Timing {
 	return Timing{
 		Settle: time.Second, Patience: 30 * time.Second,
 		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 4 * time.Second,
-		Keep: 5 * time.Second,
+		Keep: 5 * time.Second, Balance: 10 * time.Second, Hope: 30 * time.Second,
 	}
 }
 
 // decision is what decide found.
 type decision struct {
-	Next *view.View // the view to enter; nil: none new
-	Done bool       // every member that is left has the last State
-	Fail bool       // the run cannot go on
-	Why  string     // in words: what is waited for, why this view, or why the run ended
+	Next  *view.View    // the view to enter; nil: none new
+	Now   bool          // the present view is left at once, not at the end of a step
+	Lost  []string      // members that are lost, by name
+	Died  []view.NodeID // those of Lost that may have died of a lane they had to compute
+	Apart []pair        // that Next seats apart
+	Done  bool          // every member that is left has the last State
+	Fail  bool          // the run cannot go on
+	Empty bool          // all members are lost
+	Free  []report      // members to let go although State goes with them
+	Quiet bool          // Why is no news for people
+	Why   string        // in words: what is waited for, why this view, or why the run ended
 }
 
-// decide is the whole membership policy. cur is the view at work, Number 0 before the first; reports are of all nodes that
-// work for the run, in any order.
+// decide is the whole membership policy. cur is the view at work, without members before the first; reports are of all
+// nodes that work for the run, in any order.
 func decide(now time.Time, cur *view.View, reports []report, p policy) decision {
-	reports = slices.SortedFunc(slices.Values(reports), func(a, b report) int {
-		return cmp.Or(cmp.Compare(a.Node.Name, b.Node.Name), cmp.Compare(a.Node.Boot, b.Node.Boot))
-	})
-	if cur.Number == 0 {
+	reports = slices.SortedFunc(slices.Values(reports), compareReports)
+	if len(cur.Members) == 0 {
 		return first(now, cur, reports, p)
 	}
 	return keep(now, cur, reports, p)
@@ -92,7 +126,7 @@ func first(now time.Time, cur *view.View, reports []report, p policy) decision {
 		switch {
 		case r.Phase == pb.Phase_PHASE_FAILED:
 			failed = &reports[i]
-		case r.Gone || r.Dead || r.Phase == pb.Phase_PHASE_LEAVING:
+		case r.Gone || r.Dead || r.Draining || r.Phase == pb.Phase_PHASE_LEAVING:
 		case r.Phase == pb.Phase_PHASE_READY:
 			ready = append(ready, r)
 		default:
@@ -120,7 +154,12 @@ func first(now time.Time, cur *view.View, reports []report, p policy) decision {
 			return decision{Why: "waits a moment for further nodes"}
 		}
 	}
-	return seat(cur, ready, p)
+	seated := ready[:min(len(ready), p.seats())]
+	why := fmt.Sprintf("%s with %s: %s", count(len(seated), "member"), count(p.Lanes, "lane"), names(seated))
+	if spare := ready[len(seated):]; len(spare) > 0 {
+		why += "; without a lane: " + names(spare)
+	}
+	return decision{Next: seat(cur, seated, p), Why: why}
 }
 
 func waiting(need int, ready, preparing []report) string {
@@ -131,128 +170,349 @@ func waiting(need int, ready, preparing []report) string {
 	return why
 }
 
-// seat makes the view of as many ready nodes as may take part. Who finds no lane is a spare.
-func seat(cur *view.View, ready []report, p policy) decision {
-	seats := min(len(ready), p.Lanes)
+// seats is how many members may take part. Who finds no lane is a spare.
+func (p policy) seats() int {
 	if p.Max > 0 {
-		seats = min(seats, p.Max)
+		return min(p.Max, p.Lanes)
 	}
-	next := &view.View{Run: cur.Run, Incarnation: cur.Incarnation, Number: cur.Number + 1, Owner: sharding.Assign(nil, make([]float64, seats), p.Lanes)}
-	for i, r := range ready[:seats] {
-		next.Members = append(next.Members, view.Member{Node: r.Node, Addr: r.Addr})
-		next.Ring = append(next.Ring, i)
+	return p.Lanes
+}
+
+// seat makes the view of these members: lanes stay where they are as far as speeds allow, and pairs are kept apart.
+func seat(cur *view.View, members []report, p policy) *view.View {
+	next := &view.View{Run: cur.Run, Incarnation: max(cur.Incarnation, p.Incarnation), Number: cur.Number + 1}
+	for _, r := range members {
+		next.Members = append(next.Members, view.Member{Node: r.Node, Addr: r.Addr, Host: r.Host, Zone: r.Zone})
 	}
-	why := fmt.Sprintf("%s with %s: %s", count(seats, "member"), count(p.Lanes, "lane"), names(ready[:seats]))
-	if spare := ready[seats:]; len(spare) > 0 {
-		why += "; without a lane: " + names(spare)
+	next.Owner = deal(cur, members, p)
+	var all []string
+	for _, r := range members {
+		all = append(all, r.Node.Name)
 	}
-	return decision{Next: next, Why: why}
+	next.Ring, _ = circle(all, p.Apart)
+	next.Relay = slices.ContainsFunc(p.Apart, func(a pair) bool { return slices.Contains(all, a.A) && slices.Contains(all, a.B) })
+	return next
+}
+
+// deal gives each lane to one of members, by index.
+func deal(cur *view.View, members []report, p policy) []int {
+	prev := make([]int, p.Lanes)
+	for l := range prev {
+		prev[l] = -1
+		if len(cur.Owner) == p.Lanes {
+			prev[l] = slices.IndexFunc(members, func(r report) bool { return r.Node == cur.Members[cur.Owner[l]].Node })
+		}
+	}
+	speeds := make([]float64, len(members))
+	for i, r := range members {
+		if r.Lane > 0 {
+			speeds[i] = 1 / r.Lane
+		}
+	}
+	return sharding.Assign(prev, speeds, p.Lanes)
+}
+
+// uneven says whether the steps of cur would be at least a fifth faster if lanes were dealt by the speeds of its members.
+func uneven(cur *view.View, members []report, p policy) bool {
+	for _, r := range members {
+		if r.Lane <= 0 {
+			return false
+		}
+	}
+	length := func(owner []int) (longest float64) {
+		held := make([]int, len(members))
+		for _, r := range owner {
+			held[r]++
+			longest = max(longest, float64(held[r])*members[r].Lane)
+		}
+		return longest
+	}
+	return length(cur.Owner) > 1.2*length(deal(cur, members, p))
 }
 
 // keep decides about a view at work. Its members make the last step together or not at all, so once one of them has the
 // last State the others' loss cannot change the result.
 func keep(now time.Time, cur *view.View, reports []report, p policy) decision {
-	var members []report
-	finished, missing := 0, 0
-	var lost []string
-	for _, m := range cur.Members {
-		i := slices.IndexFunc(reports, func(r report) bool { return r.Node == m.Node })
-		if i < 0 {
-			panic("control: decide: no report of member " + m.Node.String())
-		}
-		members = append(members, reports[i])
-		if reports[i].Phase == pb.Phase_PHASE_FINISHED {
-			finished++
-		}
-	}
-	for _, m := range members {
-		if m.Phase == pb.Phase_PHASE_FINISHED {
-			continue
-		}
-		missing++
-		if why := against(now, m, members, p); why != "" || m.Phase == pb.Phase_PHASE_FAILED {
-			lost = append(lost, m.Node.Name)
-		}
-	}
+	s := take(now, cur, reports, p)
 	switch {
-	case finished > 0 && missing == 0:
-		return decision{Done: true, Why: "all members have the last State"}
-	case finished > 0 && len(lost) == missing:
-		return decision{Done: true, Why: "the last State is that of the others; lost before they reported it: " + strings.Join(lost, ", ")}
-	case finished > 0:
-		return decision{Why: "waits for the last digests"}
+	case s.fatal != "":
+		return decision{Fail: true, Why: s.fatal}
+	case s.finished > 0 && len(s.unfinished) == 0:
+		why := "all members have the last State"
+		if len(s.missed) > 0 {
+			why = "the last State is that of the others; lost before they reported it: " + strings.Join(s.missed, ", ")
+		}
+		return decision{Done: true, Why: why}
+	case len(s.stay)+len(s.leave)+len(s.come) == 0: // nobody has State
+		if s.failed != "" && len(s.onTheWay) == 0 {
+			return decision{Fail: true, Why: s.failed}
+		}
+		return decision{
+			Empty: true, Lost: s.names(), Died: s.died(cur),
+			Why: "all members are lost (" + s.lostText() + "): waits for one of them to come back",
+		}
 	}
-	if why := blame(now, members, p); why != "" {
-		return decision{Fail: true, Why: why}
-	}
-	return decision{}
+	return s.next(now, cur, p)
 }
 
-// blame says which member ended the view, the one with the strongest evidence against it, or nothing.
-func blame(now time.Time, members []report, p policy) string {
-	for _, m := range members {
-		if why := against(now, m, members, p); why != "" {
-			return fmt.Sprintf("lost member %s: %s", m.Node.Name, why)
+// scene is what keep sees.
+type scene struct {
+	stay, leave, come []report // members that go on and that want to leave; nodes that may enter
+	onTheWay          []report // nodes that fetch State
+	lost              []loss
+	apart             []pair // members that cannot talk to each other, for the first time
+	finished          int
+	unfinished        []string
+	missed            []string // members that are lost and did not report the last State
+	entered           bool     // all members that are left are in the view
+	fatal, failed     string
+}
+
+// loss is a member that is lost.
+type loss struct {
+	report
+	proof        // of it
+	outcast bool // it answers, but cannot talk to another
+}
+
+// proof is what proves that a member is lost: what it is, and for how long it has been, which changes all the time.
+type proof struct{ what, since string }
+
+func (s *scene) names() []string {
+	var all []string
+	for _, l := range s.lost {
+		all = append(all, l.Node.Name)
+	}
+	return all
+}
+
+// lostText says who is lost and why, the same as long as that is so.
+func (s *scene) lostText() string {
+	var all []string
+	for _, l := range s.lost {
+		all = append(all, l.Node.Name+": "+l.what)
+	}
+	return strings.Join(all, "; ")
+}
+
+// died are the members that may have died of a lane: those that had begun to work in the view and did not go by themselves.
+func (s *scene) died(cur *view.View) []view.NodeID {
+	var all []view.NodeID
+	for _, l := range s.lost {
+		if l.Entered == cur.Number && !l.outcast && l.Phase != pb.Phase_PHASE_LEAVING {
+			all = append(all, l.Node)
 		}
 	}
-	// A member that failed may only have been the first to notice that another is gone: that one is named, if it is.
-	for _, m := range members {
-		wait := hearing
-		if slices.ContainsFunc(members, func(r report) bool { return suspect(r, members) }) {
-			wait = p.Grace
-		}
-		if m.Phase == pb.Phase_PHASE_FAILED && m.Lost == "" && now.Sub(m.Since) >= wait {
-			return fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem)
+	return all
+}
+
+// take sorts the reports.
+func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
+	s := &scene{entered: true}
+	var members []report
+	for _, r := range reports {
+		switch {
+		case cur.Rank(r.Node) >= 0:
+			members = append(members, r)
+		case r.Gone || r.Dead || r.Draining:
+		case r.Phase == pb.Phase_PHASE_READY && !now.Before(r.NotYet):
+			s.come = append(s.come, r)
+		case r.Phase == pb.Phase_PHASE_IDLE, r.Phase == pb.Phase_PHASE_PREPARING, r.Phase == pb.Phase_PHASE_JOINING, r.Phase == pb.Phase_PHASE_READY:
+			s.onTheWay = append(s.onTheWay, r) // idle: it has just been told
 		}
 	}
-	// Both ends of the broken link live: the first to report it names the other.
+	if len(members) < len(cur.Members) {
+		panic("control: decide: members of the view are not reported")
+	}
+	for _, m := range members {
+		proof := against(now, m, members, p)
+		isLost := proof.what != ""
+		switch {
+		case m.Phase == pb.Phase_PHASE_FINISHED:
+			s.finished++
+		case isLost:
+			s.missed = append(s.missed, m.Node.Name)
+		default:
+			s.unfinished = append(s.unfinished, m.Node.Name)
+		}
+		switch {
+		case m.Phase == pb.Phase_PHASE_FAILED && m.Fatal:
+			s.fatal = cmp.Or(s.fatal, fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem))
+		case m.Phase == pb.Phase_PHASE_FAILED:
+			s.failed = cmp.Or(s.failed, fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem))
+		}
+		switch {
+		case isLost:
+			s.lost = append(s.lost, loss{report: m, proof: proof})
+		case m.Draining:
+			s.leave = append(s.leave, m)
+		default:
+			s.stay = append(s.stay, m)
+		}
+		s.entered = s.entered && (isLost || m.Entered == cur.Number)
+	}
+	if len(s.lost) == 0 {
+		s.quarrel(now, cur, p)
+	}
+	return s
+}
+
+// next decides which view comes, if any.
+func (s *scene) next(now time.Time, cur *view.View, p policy) decision {
+	broken := len(s.lost)+len(s.apart) > 0 // no step is made in cur any more
+	switch {
+	case !broken && !s.entered:
+		return decision{} // its members are about to enter it
+	case !broken && s.finished > 0:
+		return decision{Why: "waits for the last digests", Quiet: true}
+	}
+	need := max(1, p.Min)
+	stay, leave := s.stay, s.leave
+	come := s.seated(len(stay), p)
+	if broken && len(stay)+len(come) < need { // who wants to leave must stay for now
+		stay, leave = slices.Concat(stay, leave), nil
+		come = s.seated(len(stay), p)
+	}
+	switch {
+	case len(stay)+len(come) >= need:
+	case len(leave) > 0 && len(s.onTheWay) > 0:
+		return decision{Why: fmt.Sprintf("%s %s to leave: waits until %s State", names(leave), verb(leave, "wants", "want"), names(s.onTheWay)+verb(s.onTheWay, " has", " have"))}
+	case len(leave) > 0 && len(stay)+len(come) == 0:
+		return decision{Free: leave, Why: fmt.Sprintf("%s %s; no other member has State", names(leave), verb(leave, "leaves", "leave"))}
+	case len(leave) > 0 && len(stay)+len(come)+len(leave) >= p.Min:
+		return decision{Why: fmt.Sprintf("%s %s to leave, but members.min is %d: waits for another node", names(leave), verb(leave, "wants", "want"), p.Min)}
+	default:
+		why := fmt.Sprintf("waits for members: members.min is %d, has %s", p.Min, names(slices.Concat(stay, come, leave)))
+		if len(s.lost) > 0 {
+			why += "; lost: " + s.lostText()
+		}
+		return decision{Why: why}
+	}
+	whys := s.reasons(leave, come)
+	switch {
+	case len(whys) > 0:
+	case p.Uneven.IsZero() || now.Sub(p.Uneven) < p.Balance:
+		return decision{}
+	default:
+		whys = []string{"lanes follow speed"}
+	}
+	p.Apart = slices.Concat(p.Apart, s.apart)
+	members := slices.SortedFunc(slices.Values(slices.Concat(stay, come)), compareReports)
+	return decision{
+		Next: seat(cur, members, p), Now: broken, Lost: s.names(), Died: s.died(cur), Apart: s.apart,
+		Why: fmt.Sprintf("%s: %s; %s", count(len(members), "member"), names(members), strings.Join(whys, "; ")),
+	}
+}
+
+// seated are those of come for whom there are seats beside others.
+func (s *scene) seated(others int, p policy) []report {
+	return s.come[:max(0, min(len(s.come), p.seats()-others))]
+}
+
+// reasons says why a view comes.
+func (s *scene) reasons(leave, come []report) []string {
+	var whys []string
+	for _, l := range s.lost {
+		whys = append(whys, "lost member "+l.Node.Name+": "+l.what+l.since)
+	}
+	for _, a := range s.apart {
+		whys = append(whys, fmt.Sprintf("%s and %s cannot talk to each other and are seated apart", a.A, a.B))
+	}
+	if len(leave) > 0 {
+		whys = append(whys, "leaves: "+names(leave))
+	}
+	if len(come) > 0 {
+		whys = append(whys, "joins: "+names(come))
+	}
+	return whys
+}
+
+// quarrel deals with members that accuse each other though both answer: the first time they are seated apart, where the
+// ring is large enough; the second time, or if it is not, the one with fewer lanes goes. What they said in an earlier view
+// does not count.
+func (s *scene) quarrel(now time.Time, cur *view.View, p policy) {
+	members := slices.SortedFunc(slices.Values(slices.Concat(s.stay, s.leave)), compareReports)
+	find := func(name string) int {
+		return slices.IndexFunc(members, func(r report) bool { return r.Node.Name == name })
+	}
 	var first *report
 	for i, m := range members {
-		if m.Lost != "" && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
+		if m.Entered == cur.Number && find(m.Lost) >= 0 && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
 			first = &members[i]
 		}
 	}
-	if first != nil {
-		return fmt.Sprintf("lost member %s: %s lost its link to it, and both still answer", first.Lost, first.Node.Name)
+	if first == nil {
+		return
 	}
-	return ""
+	a := pairOf(first.Node.Name, first.Lost)
+	var all []string
+	for _, m := range members {
+		all = append(all, m.Node.Name)
+	}
+	if !slices.Contains(p.Apart, a) {
+		if _, ok := circle(all, append(slices.Clone(p.Apart), a)); ok {
+			s.apart = []pair{a}
+			return
+		}
+	}
+	goes, other := members[find(a.B)], a.A
+	if len(cur.Lanes(cur.Rank(members[find(a.A)].Node))) < len(cur.Lanes(cur.Rank(goes.Node))) {
+		goes, other = members[find(a.A)], a.B
+	}
+	s.lost = append(s.lost, loss{report: goes, proof: proof{what: "it and " + other + " cannot talk to each other, though both answer"}, outcast: true})
+	is := func(r report) bool { return r.Node == goes.Node }
+	s.stay, s.leave = slices.DeleteFunc(slices.Clone(s.stay), is), slices.DeleteFunc(slices.Clone(s.leave), is)
 }
 
-// hearing is how long a failure waits for news of somebody else that explains it.
-const hearing = 200 * time.Millisecond
-
-// suspect says whether m may be lost, though nothing proves it yet.
-func suspect(m report, members []report) bool {
-	return m.Phase != pb.Phase_PHASE_FAILED && (m.Gone || m.Dead || accuser(m, members) != nil)
+// against says what proves that m is lost, or nothing.
+func against(now time.Time, m report, members []report, p policy) proof {
+	quiet := now.Sub(m.Alive)
+	since := fmt.Sprintf(" for %.1f s", quiet.Seconds())
+	by := accuser(m, members)
+	switch {
+	case m.Phase == pb.Phase_PHASE_LEAVING:
+		return proof{what: "it left"}
+	case m.Phase == pb.Phase_PHASE_FAILED:
+		return proof{what: "it failed: " + m.Problem}
+	case m.Phase == pb.Phase_PHASE_JOINING || m.Phase == pb.Phase_PHASE_PREPARING || m.Phase == pb.Phase_PHASE_IDLE:
+		return proof{what: "it has no State of its own any more"}
+	case m.Gone && by != nil && by.Why == pb.Loss_LOSS_REFUSED:
+		return proof{what: fmt.Sprintf("its session broke, and %s finds nobody at its address", by.Node.Name)}
+	case m.Gone && by != nil:
+		return proof{what: fmt.Sprintf("its session broke, and %s lost its link to it", by.Node.Name)}
+	case m.Gone && quiet >= p.Grace:
+		return proof{"its session broke", ", silent" + since}
+	case m.Dead && quiet >= 2*p.Grace:
+		return proof{"gossip finds it dead", ", silent" + since}
+	case by != nil && quiet >= p.Grace:
+		return proof{by.Node.Name + " lost its link to it", ", silent" + since}
+	case quiet >= p.Silence:
+		return proof{"silent", since}
+	}
+	return proof{}
 }
 
 // accuser is the member that lost its link to m, or nil.
 func accuser(m report, members []report) *report {
-	i := slices.IndexFunc(members, func(r report) bool { return r.Lost == m.Node.Name })
-	if i < 0 {
-		return nil
+	var best *report
+	for i, r := range members {
+		if r.Lost == m.Node.Name && (best == nil || r.Why == pb.Loss_LOSS_REFUSED) {
+			best = &members[i]
+		}
 	}
-	return &members[i]
+	return best
 }
 
-// against says what proves that m is lost, or nothing.
-func against(now time.Time, m report, members []report, p policy) string {
-	quiet := now.Sub(m.Alive)
-	silent := fmt.Sprintf("silent for %.1f s", quiet.Seconds())
-	by := accuser(m, members)
-	switch {
-	case m.Phase == pb.Phase_PHASE_LEAVING:
-		return "it left"
-	case m.Gone && quiet >= p.Grace:
-		return "its session broke, " + silent
-	case m.Dead && quiet >= 2*p.Grace:
-		return "gossip finds it dead, " + silent
-	case by != nil && quiet >= p.Grace:
-		return fmt.Sprintf("%s lost its link to it, %s", by.Node.Name, silent)
-	case quiet >= p.Silence:
-		return silent
+// verb is the form of a verb that goes with so many.
+func verb(who []report, one, many string) string {
+	if len(who) == 1 {
+		return one
 	}
-	return ""
+	return many
+}
+
+func compareReports(a, b report) int {
+	return cmp.Or(cmp.Compare(a.Node.Name, b.Node.Name), cmp.Compare(a.Node.Boot, b.Node.Boot))
 }
 
 func names(reports []report) string {

@@ -1,8 +1,6 @@
 package control
 
 import (
-	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -83,85 +81,6 @@ func TestFirstViewByTable(t *testing.T) {
 		}
 		if got != c.members || d.Fail != c.fail || !strings.Contains(d.Why, c.why) || d.Done {
 			t.Errorf("%s: members %q, fail %v, why %q; want %q, %v, %q", c.name, got, d.Fail, d.Why, c.members, c.fail, c.why)
-		}
-	}
-}
-
-func TestViewAtWorkByTable(t *testing.T) {
-	v := seat(&view.View{Run: "r"}, ready("a", "b", "c"), policy{Lanes: 6, Timing: DefaultTiming()}).Next
-	abc := ready("a", "b", "c")
-	for i := range abc {
-		abc[i].Phase = pb.Phase_PHASE_TRAINING
-	}
-	done := with(with(abc, "a", phase(pb.Phase_PHASE_FINISHED)), "b", phase(pb.Phase_PHASE_FINISHED))
-	gone := func(r *report) { r.Gone = true }
-	lost := func(peer string, when float64) func(*report) {
-		return func(r *report) { r.Phase, r.Problem, r.Lost, r.LostAt = pb.Phase_PHASE_FAILED, "ring", peer, at(when) }
-	}
-	for _, c := range []struct {
-		name       string
-		reports    []report
-		now        float64
-		fail, done bool
-		why        string
-	}{
-		{"all well", abc, 9.5, false, false, ""},
-		{"session broke a moment ago", with(abc, "b", gone), 9.9, false, false, ""},
-		{"session broke", with(abc, "b", gone), 10, true, false, "lost member b: its session broke, silent for 1.0 s"},
-		{"session broke, but it proves alive", with(with(abc, "b", gone), "b", func(r *report) { r.Alive = at(11.5) }), 11.9, false, false, ""},
-		{"gossip alone", with(abc, "b", func(r *report) { r.Dead = true }), 10.9, false, false, ""},
-		{"gossip and silence", with(abc, "b", func(r *report) { r.Dead = true }), 11, true, false, "lost member b: gossip finds it dead"},
-		{"silence", abc, 12.9, false, false, ""},
-		{"long silence", with(abc, "a", func(r *report) { r.Alive = at(13) }), 13, true, false, "lost member b: silent for 4.0 s"},
-		{"accused and silent", with(abc, "a", lost("c", 9.5)), 10, true, false, "lost member c: a lost its link to it, silent for 1.0 s"},
-		{"leaving", with(abc, "c", phase(pb.Phase_PHASE_LEAVING)), 9, true, false, "lost member c: it left"},
-		{"failed by itself", with(with(abc, "a", lost("c", 8)), "c", func(r *report) { r.Phase, r.Problem = pb.Phase_PHASE_FAILED, "disk full" }), 9, true, false, "member c failed: disk full"},
-		{"failed a moment ago", with(abc, "c", func(r *report) { r.Phase, r.Since = pb.Phase_PHASE_FAILED, at(8.9) }), 9, false, false, ""},
-		{"failed because another may be gone", with(with(abc, "a", func(r *report) { r.Phase, r.Since = pb.Phase_PHASE_FAILED, at(9.1) }), "b", gone), 9.9, false, false, ""},
-		{"failed because another is gone", with(with(abc, "a", func(r *report) { r.Phase, r.Since = pb.Phase_PHASE_FAILED, at(9.1) }), "b", gone), 10, true, false, "lost member b: its session broke"},
-		{"failed, and the other came back", with(abc, "a", func(r *report) { r.Phase, r.Since, r.Problem = pb.Phase_PHASE_FAILED, at(9.1), "why" }), 10.1, true, false, "member a failed: why"},
-		{"link broke, both live", with(abc, "a", lost("c", 8)), 9.4, false, false, ""},
-		{"link broke for long, both live", with(with(abc, "a", lost("c", 8)), "c", lost("a", 8.1)), 9.5, true, false, "lost member c: a lost its link to it, and both still answer"},
-		{"the first to accuse counts", with(with(abc, "a", lost("c", 8)), "c", lost("a", 7)), 9.5, true, false, "lost member a: c lost"},
-		{"the strongest evidence counts", with(with(abc, "a", lost("b", 8.9)), "c", gone), 10, true, false, "lost member b: a lost its link to it"},
-		{"some have the last State", done, 9.5, false, false, "waits for the last digests"},
-		{"all have it", with(done, "c", phase(pb.Phase_PHASE_FINISHED)), 9, false, true, "all members"},
-		{"one was lost before it had it", with(done, "c", gone), 10, false, true, "lost before they reported it: c"},
-		{"one failed because the others were done", with(done, "c", lost("a", 9)), 9.1, false, true, "lost before they reported it: c"},
-	} {
-		d := decide(at(c.now), v, c.reports, policy{Lanes: 6, Min: 1, Timing: DefaultTiming()})
-		if d.Fail != c.fail || d.Done != c.done || !strings.Contains(d.Why, c.why) || c.why == "" && d.Why != "" || d.Next != nil {
-			t.Errorf("%s: fail %v, done %v, why %q; want %v, %v, %q", c.name, d.Fail, d.Done, d.Why, c.fail, c.done, c.why)
-		}
-	}
-}
-
-// protocol.md I11, and: whatever happens to a member, the run goes on or ends with a reason within 5 s of its last word.
-func TestDecideIsPureAndNeverHangsOnALostMember(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	names := []string{"a", "b", "c", "d", "e"}
-	for range 2000 {
-		n := 1 + r.IntN(len(names))
-		reports := ready(names[:n]...)
-		v := seat(&view.View{Run: "r"}, reports, policy{Lanes: 8, Timing: DefaultTiming()}).Next
-		for i := range reports {
-			reports[i].Phase = pb.Phase_PHASE_TRAINING
-			reports[i].Alive = at(100)
-		}
-		victim := r.IntN(n)
-		reports[victim].Alive = at(95) // nothing of it for 5 s
-		reports[victim].Gone, reports[victim].Dead = r.IntN(2) == 0, r.IntN(2) == 0
-		if other := r.IntN(n); other != victim && r.IntN(2) == 0 {
-			reports[other].Phase, reports[other].Lost, reports[other].LostAt = pb.Phase_PHASE_FAILED, names[r.IntN(n)], at(95+5*r.Float64())
-		}
-		p := policy{Lanes: 8, Min: 1, Timing: DefaultTiming()}
-		d := decide(at(100), v, reports, p)
-		if !d.Fail || !strings.Contains(d.Why, "lost member "+names[victim]) {
-			t.Fatalf("%s is lost, but %+v of %+v", names[victim], d, reports)
-		}
-		r.Shuffle(n, func(i, j int) { reports[i], reports[j] = reports[j], reports[i] })
-		if again := decide(at(100), v, reports, p); !reflect.DeepEqual(again, d) {
-			t.Fatalf("decide says %+v, then %+v of the same reports in another order", d, again)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -28,9 +30,13 @@ const (
 	graceful = 2 * time.Second
 )
 
-// Dial returns a connection to the gRPC server at host:port. It connects at the first call, and again after an error.
+// Dial returns a connection to the gRPC server at host:port, or at a LocalTarget. It connects at the first call, and again
+// after an error. Without the options of Secure it neither shows nor asks who is there.
 func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+addr, append([]grpc.DialOption{
+	if _, ok := IsLocal(addr); !ok {
+		addr = "passthrough:///" + addr
+	}
+	return grpc.NewClient(addr, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
@@ -61,18 +67,23 @@ func NewServer(opts ...grpc.ServerOption) *grpc.Server {
 	}, opts...)...)
 }
 
-// Serve answers calls at l until ctx is done. Calls then have two seconds to end by themselves; Serve returns when all
-// have ended and l is closed.
-func Serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
+// Serve answers calls at the listeners until ctx is done. Calls then have two seconds to end by themselves; Serve returns
+// when all have ended and the listeners are closed. It adds the health service, which says SERVING until ctx is done.
+func Serve(ctx context.Context, s *grpc.Server, listeners ...net.Listener) error {
+	healthy := health.NewServer()
+	healthpb.RegisterHealthServer(s, healthy)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := s.Serve(l); !errors.Is(err, grpc.ErrServerStopped) { // which says that ctx was done before it began
-			return err
-		}
-		return nil
-	})
+	for _, l := range listeners {
+		g.Go(func() error {
+			if err := s.Serve(l); !errors.Is(err, grpc.ErrServerStopped) { // which says that ctx was done before it began
+				return err
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		<-ctx.Done()
+		healthy.Shutdown()
 		hard := time.AfterFunc(graceful, s.Stop)
 		defer hard.Stop()
 		s.GracefulStop()

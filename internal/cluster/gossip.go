@@ -24,13 +24,17 @@ import (
 type GossipConfig struct {
 	Cluster string // id of the cluster; packets of another are ignored
 	Self    Peer   // Gossip may be empty
-	// Bind is the host:port for gossip, by UDP and TCP; port 0 takes a free one.
+	// Bind is the host:port for gossip, by UDP and TCP; port 0 takes the one after that of Self.Addr, so that a firewall can
+	// know it, or any free one if somebody has that.
 	Bind string
 	// Advertise is the host under which others reach Bind. Default: the host of Bind.
 	Advertise string
-	Log       *slog.Logger
+	// Keys encrypt and authenticate what is said, 32 bytes each; the first is the one to send with. Without any, gossip is
+	// open to everyone.
+	Keys [][]byte
+	Log  *slog.Logger
 
-	transport memberlist.Transport // in tests: no network
+	Transport memberlist.Transport // in the place of Bind: a network of a simulation
 }
 
 // Gossip takes part in the gossip of one cluster. Every incarnation of a node is a member of its own, named by its NodeID:
@@ -38,6 +42,7 @@ type GossipConfig struct {
 type Gossip struct {
 	conf    GossipConfig
 	list    *memberlist.Memberlist
+	keys    *memberlist.Keyring // nil: not encrypted
 	addr    string
 	events  chan Event
 	changed chan struct{} // holds one token when pending is not empty
@@ -84,18 +89,44 @@ func OpenGossip(c GossipConfig) (*Gossip, error) {
 	if n := len(c.Self.meta()); n > memberlist.MetaMaxSize-16 { // room for the mark of one that leaves
 		return nil, fmt.Errorf("open gossip: address %q makes %d bytes of metadata: use a shorter one", c.Self.Addr, n)
 	}
-	mc, err := g.settings()
-	if err != nil {
+	if err := g.create(); err != nil {
 		return nil, err
-	}
-	if g.list, err = memberlist.Create(mc); err != nil {
-		return nil, fmt.Errorf("open gossip on %s: %w", c.Bind, explain(err))
 	}
 	g.addr = g.list.LocalNode().Address()
 	g.mu.Lock()
 	g.self.Gossip = g.addr
 	g.mu.Unlock()
 	return g, nil
+}
+
+// create opens the ports: the one after the gRPC server's if Bind leaves the choice and nobody has it.
+func (g *Gossip) create() error {
+	mc, err := g.settings()
+	if err != nil {
+		return err
+	}
+	if near := g.near(); mc.Transport == nil && mc.BindPort == 0 && near != 0 {
+		mc.BindPort, mc.AdvertisePort = near, near
+		if g.list, err = memberlist.Create(mc); err == nil {
+			return nil
+		}
+		if mc, err = g.settings(); err != nil {
+			return err
+		}
+	}
+	if g.list, err = memberlist.Create(mc); err != nil {
+		return fmt.Errorf("open gossip on %s: %w", g.conf.Bind, explain(err))
+	}
+	return nil
+}
+
+// near is the port after that of the own gRPC server, or 0.
+func (g *Gossip) near() int {
+	_, port, err := split(g.conf.Self.Addr, 0)
+	if err != nil || port == 0 || port == 1<<16-1 {
+		return 0
+	}
+	return port + 1
 }
 
 // settings are memberlist's, in the profile that finds a dead node in 1.2 s (4 nodes) to 2.7 s (32 nodes).
@@ -116,7 +147,14 @@ func (g *Gossip) settings() (*memberlist.Config, error) {
 	mc.Logger = log.New(logWriter{g.conf.Log}, "", 0)
 	mc.Delegate = (*delegate)(g)
 	mc.Events = (*delegate)(g)
-	mc.Transport = g.conf.transport
+	mc.Transport = g.conf.Transport
+	if len(g.conf.Keys) > 0 {
+		ring, err := memberlist.NewKeyring(g.conf.Keys, g.conf.Keys[0])
+		if err != nil {
+			return nil, fmt.Errorf("open gossip: %w", err)
+		}
+		g.keys, mc.Keyring = ring, ring
+	}
 	if mc.Transport != nil {
 		return mc, nil
 	}
@@ -219,6 +257,29 @@ func (g *Gossip) Peers() []Peer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.SortedFunc(maps.Values(g.alive), Peer.compare)
+}
+
+// SetKeys replaces the keys of gossip that was opened with some; the first is the one to send with.
+func (g *Gossip) SetKeys(keys [][]byte) error {
+	if g.keys == nil || len(keys) == 0 {
+		return nil
+	}
+	for _, k := range keys {
+		if err := g.keys.AddKey(k); err != nil {
+			return fmt.Errorf("take a new gossip key: %w", err)
+		}
+	}
+	if err := g.keys.UseKey(keys[0]); err != nil {
+		return fmt.Errorf("use a new gossip key: %w", err)
+	}
+	for _, k := range slices.Clone(g.keys.GetKeys()) { // RemoveKey moves them
+		if !slices.ContainsFunc(keys, func(other []byte) bool { return bytes.Equal(k, other) }) {
+			if err := g.keys.RemoveKey(k); err != nil {
+				return fmt.Errorf("forget an old gossip key: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Leave tells the others that this peer goes, so that nobody takes it for dead. It waits at most for timeout.

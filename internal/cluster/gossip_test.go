@@ -44,7 +44,7 @@ func start(t *testing.T, n *memNet, name string, boot uint64, seeds ...string) *
 	t.Helper()
 	g, err := OpenGossip(GossipConfig{
 		Cluster: "test", Self: Peer{Node: view.NodeID{Name: name, Boot: boot}, Role: Node, Addr: name + ":1"},
-		Log: slog.New(slog.DiscardHandler), transport: n.transport(),
+		Keys: n.keys, Log: slog.New(slog.DiscardHandler), Transport: n.transport(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestForeignClusterIsNotHeard(t *testing.T) {
 		all := crew(t, net, 2)
 		g, err := OpenGossip(GossipConfig{
 			Cluster: "another", Self: Peer{Node: view.NodeID{Name: "x", Boot: 7}, Role: Node, Addr: "x:1"},
-			Log: slog.New(slog.DiscardHandler), transport: net.transport(),
+			Log: slog.New(slog.DiscardHandler), Transport: net.transport(),
 		})
 		if err != nil {
 			t.Fatal(err)

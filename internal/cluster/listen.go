@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // Port is where a coordinator listens unless told otherwise.
@@ -148,4 +150,18 @@ func explain(err error) error {
 		return fmt.Errorf("%w: another process listens there; stop it, or choose another port with --listen", err)
 	}
 	return err
+}
+
+// probeTimeout is how long Refuses waits for an answer.
+const probeTimeout = 300 * time.Millisecond
+
+// Refuses says whether it is certain that nobody listens at addr any more: its machine says so.
+func Refuses(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		_ = c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }

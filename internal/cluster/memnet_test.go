@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"sync"
@@ -14,6 +15,8 @@ type memNet struct {
 	mu        sync.Mutex // guards what follows
 	at        map[string]*memTransport
 	unplugged map[string]bool
+	keys      [][]byte     // of those who start from now on
+	tapped    bytes.Buffer // all that was sent
 }
 
 func newMemNet() *memNet {
@@ -49,6 +52,33 @@ func (n *memNet) route(from, to string) *memTransport {
 	return n.at[to]
 }
 
+func (n *memNet) tap(b []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tapped.Write(b)
+}
+
+// wire is all that was sent.
+func (n *memNet) wire() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return bytes.Clone(n.tapped.Bytes())
+}
+
+// tappedConn is a stream of which the network keeps what is written and read.
+type tappedConn struct {
+	net.Conn
+	net *memNet
+}
+
+func (c tappedConn) Write(b []byte) (int, error) { c.net.tap(b); return c.Conn.Write(b) }
+
+func (c tappedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.net.tap(b[:n])
+	return n, err
+}
+
 type memTransport struct {
 	net     *memNet
 	addr    *net.TCPAddr
@@ -64,6 +94,7 @@ func (t *memTransport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 
 func (t *memTransport) WriteTo(b []byte, addr string) (time.Time, error) {
 	now := time.Now()
+	t.net.tap(b)
 	to := t.net.route(t.addr.String(), addr)
 	if to == nil {
 		return now, nil
@@ -83,7 +114,7 @@ func (t *memTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn
 	here, there := net.Pipe()
 	select {
 	case to.streams <- there:
-		return here, nil
+		return tappedConn{here, t.net}, nil
 	case <-to.closed:
 		return nil, fmt.Errorf("%s refuses", addr)
 	case <-time.After(timeout):

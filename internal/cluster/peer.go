@@ -61,15 +61,27 @@ func (p Peer) compare(q Peer) int {
 
 // peer reads what gossip says of a member.
 func peer(n *memberlist.Node) (Peer, error) {
-	id, err := parseMember(n.Name)
+	p, err := readPeer(n.Name, n.Meta)
+	p.Gossip = n.Address()
+	return p, err
+}
+
+// maxAddr bounds an address in gossip.
+const maxAddr = 512
+
+func readPeer(name string, meta []byte) (Peer, error) {
+	id, err := parseMember(name)
 	if err != nil {
 		return Peer{}, err
 	}
 	var m metadata
-	if err := json.Unmarshal(n.Meta, &m); err != nil {
-		return Peer{}, fmt.Errorf("read metadata of %s: %w", n.Name, err)
+	if err := json.Unmarshal(meta, &m); err != nil {
+		return Peer{}, fmt.Errorf("read metadata of %s: %w", name, err)
 	}
-	return Peer{Node: id, Role: m.Role, Addr: m.Addr, Gossip: n.Address(), Leaving: m.Leaving}, nil
+	if len(m.Addr) > maxAddr || m.Role != Coordinator && m.Role != Node {
+		return Peer{}, fmt.Errorf("read metadata of %s: role %.20q, address of %d bytes", name, m.Role, len(m.Addr))
+	}
+	return Peer{Node: id, Role: m.Role, Addr: m.Addr, Leaving: m.Leaving}, nil
 }
 
 // memberName is the name under which gossip knows an incarnation of a node.

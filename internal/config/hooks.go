@@ -17,6 +17,12 @@ func fromText(from, to reflect.Type, data any) (any, error) {
 		var b Bytes
 		err := b.UnmarshalText([]byte(text))
 		return b, err
+	case to.Kind() == reflect.Bool && isText:
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither true nor false", text)
+		}
+		return on, nil
 	case to.Kind() == reflect.Int && isText:
 		n, err := strconv.Atoi(text)
 		if err != nil {

@@ -30,6 +30,30 @@ type Settings struct {
 	// Coordinator is the host:port that commands talk to. Default DefaultCoordinator.
 	Coordinator string `mapstructure:"coordinator"`
 
+	// Insecure is whether connections and gossip go without certificates and encryption. Default false.
+	Insecure bool `mapstructure:"insecure"`
+	// Trust is the directory of a coordinator's CA, tokens and revocations. Default: the name of Home with -trust after it;
+	// with CA, trust below Home.
+	Trust string `mapstructure:"trust"`
+	// CA is, of a coordinator, a directory with the CA's certificate and key (tls.crt and tls.key, or ca.crt and ca.key),
+	// which is only read; default: the coordinator makes one in Trust. Of a node, it is a file with the CA's certificate, for
+	// tokens that do not name it.
+	CA string `mapstructure:"ca"`
+	// PoolToken is a file with a secret with which nodes may join as often as they like, on both sides. A node needs CA
+	// beside it. Default: none.
+	PoolToken string `mapstructure:"pool_token"`
+	// Identity is the file of the certificate with which commands call the coordinator. Default identity.pem below Home.
+	Identity string `mapstructure:"identity"`
+	// Token with which a node joins, and TokenFile that it stands in. Default: none; a node that has joined needs none.
+	Token     string `mapstructure:"token"`
+	TokenFile string `mapstructure:"token_file"`
+
+	// Admin is the host:port of metrics and health, Pprof that of profiles, on loopback. Default: neither is served.
+	Admin string `mapstructure:"admin"`
+	Pprof string `mapstructure:"pprof"`
+	// LogFormat is text or json. Default text.
+	LogFormat string `mapstructure:"log_format"`
+
 	// Name of a node, unique in its cluster. Default: the host's.
 	Name string `mapstructure:"name"`
 	// Threads a node computes with. Default 0: one per core.
@@ -46,15 +70,21 @@ type Settings struct {
 
 // roles are the settings of each binary, with their defaults.
 var roles = map[string]map[string]any{
-	"coordinator": {"home": "", "listen": "", "advertise": "", "coordinator": DefaultCoordinator},
+	"coordinator": {
+		"home": "", "listen": "", "advertise": "", "coordinator": DefaultCoordinator,
+		"insecure": false, "trust": "", "ca": "", "pool_token": "", "identity": "",
+		"admin": "", "pprof": "", "log_format": "text",
+	},
 	"node": {
+		"insecure": false, "ca": "", "token": "", "token_file": "", "pool_token": "",
+		"admin": "", "pprof": "", "log_format": "text",
 		"home": "", "listen": "", "advertise": "", "name": "", "threads": 0, "memory": "0", "labels": map[string]string{},
 		"cpu": "auto", "leash": false,
 	},
 }
 
 // flagOf are settings whose flag has another name.
-var flagOf = map[string]string{"labels": "label"}
+var flagOf = map[string]string{"labels": "label", "pool_token": "pool-token", "token_file": "token-file", "log_format": "log-format"}
 
 // Load reads the settings of role, "coordinator" or "node". Flags count when they are set; those that are no settings are
 // ignored. The flag config names the file, which otherwise need not exist.
@@ -75,6 +105,14 @@ func Load(flags *pflag.FlagSet, role string) (*Settings, error) {
 		return nil, err
 	}
 	v.SetDefault("home", home)
+	if role == "coordinator" {
+		trust := home + "-trust" // beside home, so that who copies the data does not copy the CA's key
+		if v.GetString("ca") != "" {
+			trust = filepath.Join(home, "trust") // has no key in it then
+		}
+		v.SetDefault("trust", trust)
+		v.SetDefault("identity", filepath.Join(home, "identity.pem"))
+	}
 	if err := readFile(v, flags, filepath.Join(home, role+".yaml")); err != nil {
 		return nil, err
 	}
@@ -154,6 +192,12 @@ func (s *Settings) validate(role string) error {
 		return fmt.Errorf("memory is %d: use a number of bytes, or 0 for no limit", s.Memory)
 	case role == "node" && !slices.Contains([]string{"auto", "avx512", "avx2", "portable"}, s.CPU):
 		return fmt.Errorf("cpu is %q: use auto, avx512, avx2 or portable", s.CPU)
+	case s.Token != "" && s.TokenFile != "":
+		return errors.New("token and token_file are both given: use one")
+	case role == "node" && s.PoolToken != "" && s.CA == "":
+		return errors.New("pool_token is given without ca: a pool's secret does not name the cluster, the CA's certificate does")
+	case s.LogFormat != "text" && s.LogFormat != "json":
+		return fmt.Errorf("log_format is %q: use text or json", s.LogFormat)
 	case len(s.Labels) > 16:
 		return fmt.Errorf("labels are %d: use at most 16", len(s.Labels))
 	}

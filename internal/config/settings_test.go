@@ -53,8 +53,8 @@ func save(t *testing.T, path, text string) {
 func TestDefaults(t *testing.T) {
 	home := filepath.Join(clean(t), ".local/state/torc")
 	for role, want := range map[string]*Settings{
-		"coordinator": {Home: home, Coordinator: DefaultCoordinator},
-		"node":        {Home: home, CPU: "auto", Labels: map[string]string{}},
+		"coordinator": {Home: home, Coordinator: DefaultCoordinator, Trust: home + "-trust", Identity: filepath.Join(home, "identity.pem"), LogFormat: "text"},
+		"node":        {Home: home, LogFormat: "text", CPU: "auto", Labels: map[string]string{}},
 	} {
 		got, err := Load(flags(t, "--json"), role)
 		if err != nil {
@@ -76,7 +76,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Settings{Home: home, Threads: 3, Name: "env", CPU: "avx2", Memory: 2 << 30, Labels: map[string]string{"zone": "a", "rack": "7"}}
+	want := &Settings{Home: home, Threads: 3, Name: "env", LogFormat: "text", CPU: "avx2", Memory: 2 << 30, Labels: map[string]string{"zone": "a", "rack": "7"}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

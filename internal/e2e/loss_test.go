@@ -82,40 +82,6 @@ func (p *process) exit(t *testing.T) (code int, rest string) {
 	return 0, rest
 }
 
-// A lost member ends the run within seconds, with an error that names it; never a hang.
-func TestLostMemberEndsTheRunByName(t *testing.T) {
-	home := t.TempDir()
-	dir := workplace(t, home)
-	serve := start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0")
-	addr := serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
-	nodes, door := map[string]*process{}, addr
-	for _, name := range []string{"ada", "bob", "cleo"} {
-		nodes[name] = start(t, t.TempDir(), "node", "join", door, "--name", name, "--threads", "1")
-		door = nodes[name].await(t, `msg=joined .*addr=(\S+)`)[1] // the next one joins by this member's address
-	}
-	launch := start(t, home, "coordinator", "launch", filepath.Join(dir, "spec.yaml"), "--coordinator", addr,
-		"--set", "steps=100000", "--set", "members.min=3")
-	launch.await(t, `^step \d+/100000 .* 3 members`)
-	killed := time.Now()
-	if err := nodes["bob"].cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	code, rest := launch.exit(t)
-	if took := time.Since(killed); took > 5*time.Second {
-		t.Errorf("run ended %v after the loss, want at most 5s", took)
-	}
-	if code != 1 || !strings.Contains(rest, "bob") || !strings.Contains(rest, "failed") {
-		t.Errorf("launch exited with %d and said:\n%s", code, rest)
-	}
-
-	// The survivors are free again, and the next run works with them.
-	var next launched
-	coordinator(t, home, &next, "launch", filepath.Join(dir, "spec.yaml"), "--coordinator", addr, "--set", "members.min=2", "--set", "steps=3")
-	if next.Members != 2 || next.Steps != 3 {
-		t.Errorf("next run: %+v", next)
-	}
-}
-
 // What is taken is refused, with what to do, and disturbs nobody.
 func TestTakenNamesPortsAndDirectoriesAreRefused(t *testing.T) {
 	home := t.TempDir()

@@ -25,6 +25,16 @@ func (s Store) Path(sum []byte) string {
 	return filepath.Join(s.Dir, name[:2], name)
 }
 
+// Has returns where the store keeps the file with this sum, if it does.
+func (s Store) Has(sum []byte) (path string, ok bool) {
+	if len(sum) != sha256.Size {
+		return "", false
+	}
+	path = s.Path(sum)
+	info, err := os.Stat(path)
+	return path, err == nil && info.Mode().IsRegular()
+}
+
 // Find returns the path of a file with this content: the store's own or the hint, which may be empty. found is false when
 // neither has it; what lies at the hint may have changed since.
 func (s Store) Find(sum []byte, size int64, hint string) (path string, found bool, err error) {

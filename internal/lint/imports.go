@@ -9,23 +9,26 @@ import (
 // listed is forbidden; a package that is not a key may not exist.
 var may = map[string][]string{
 	"coordinator": {
-		"coordinator/control", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files", "internal/drills",
-		"checkpoints", "methods", "sharding", "allreduce", "model", "model/cpu", "model/safetensors", "model/tokenizer",
+		"coordinator/control", "internal/config", "internal/spec", "internal/cluster", "internal/trust", "internal/admin", "internal/pb", "internal/files", "internal/drills", "internal/hub",
+		"checkpoints", "checkpoints/adapter", "methods", "sharding", "allreduce", "model", "model/cpu", "model/safetensors", "model/tokenizer",
+		"internal/cache",
 	},
 	"node": {
-		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/pb", "internal/files", "internal/view",
+		"node/train", "internal/config", "internal/spec", "internal/cluster", "internal/trust", "internal/admin", "internal/pb", "internal/files", "internal/view",
 		"allreduce", "checkpoints", "methods", "sharding", "model", "model/cpu", "model/cuda", "model/tokenizer",
 	},
-	"coordinator/control": {"sharding", "checkpoints", "internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files"},
+	"coordinator/control": {"sharding", "checkpoints", "internal/spec", "internal/view", "internal/cluster", "internal/trust", "internal/pb", "internal/files"},
 	"node/train": {
 		"allreduce", "sharding", "methods", "checkpoints", "model", "model/tokenizer",
-		"internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files",
+		"internal/spec", "internal/view", "internal/cluster", "internal/pb", "internal/files", "internal/cache",
 	},
 
 	"allreduce":   {"internal/view", "internal/pb"},
 	"sharding":    {"internal/view", "internal/files", "model/tokenizer"}, // files: what killed processes left
 	"methods":     {"model"},
 	"checkpoints": {"methods", "model", "model/safetensors", "internal/view", "internal/pb"},
+
+	"checkpoints/adapter": {"methods", "model", "model/safetensors"},
 
 	"model":             {"model/safetensors"},
 	"model/cpu":         {"model"},
@@ -35,17 +38,22 @@ var may = map[string][]string{
 	"model/tokenizer":   {"model/jinja"},
 	"model/jinja":       {},
 
-	"internal/cluster": {"internal/view", "internal/pb"},
+	"internal/cluster": {"internal/view", "internal/pb", "internal/trust"},
 	"internal/config":  {"internal/spec"},
 	"internal/spec":    {"sharding", "methods", "allreduce", "checkpoints", "model"},
+	"internal/trust":   {},
+	"internal/admin":   {},
 	"internal/view":    {},
 	"internal/pb":      {},
 	"internal/lint":    {},
 	"internal/files":   {},
+	"internal/hub":     {},
+	"internal/cache":   {},
 	"internal/drills":  {},
 	"internal/rng":     {},
 	"internal/detmath": {},
 	"internal/e2e":     everything,
+	"internal/sim":     {}, // tests alone
 	"bench":            {},
 }
 
@@ -58,30 +66,32 @@ var basics = []string{"internal/rng", "internal/detmath"}
 // modules names the packages that may import a module of others, with all below it; no users means tests only. A module
 // that is not listed may not be used at all: a new one needs a reason, in the commit and in docs/architecture.md.
 var modules = map[string][]string{
-	"github.com/spf13/viper":             {"internal/config"},
-	"github.com/spf13/cobra":             {"coordinator", "node"},
-	"github.com/spf13/pflag":             {"coordinator", "node", "internal/config"},
-	"github.com/hashicorp/memberlist":    {"internal/cluster"},
-	"github.com/klauspost/reedsolomon":   {"checkpoints"},
-	"go.etcd.io/bbolt":                   {"coordinator/control"},
-	"google.golang.org/grpc":             {"coordinator", "coordinator/control", "node", "node/train", "allreduce", "internal/cluster", "internal/config"},
-	"google.golang.org/protobuf":         {"coordinator", "coordinator/control", "node", "node/train", "checkpoints"},
-	"gorgonia.org/tensor":                {"coordinator", "node", "methods", "model", "model/cpu"},
-	"go4.org/unsafe/assume-no-moving-gc": {"methods", "model", "model/cpu"},
-	"github.com/klauspost/cpuid/v2":      {"model/cpu"},
-	"github.com/dlclark/regexp2":         {"model/tokenizer"},
-	"github.com/klauspost/compress":      {"sharding"},
-	"github.com/parquet-go/parquet-go":   {"sharding"},
-	"go.yaml.in/yaml/v3":                 {"internal/spec"},
-	"github.com/zeebo/xxh3":              everything,
-	"golang.org/x/sync":                  everything,
-	"golang.org/x/sys":                   everything,
-	"golang.org/x/term":                  {"coordinator", "node"},
-	"gonum.org/v1/gonum":                 {},
-	"pgregory.net/rapid":                 {},
-	"go.uber.org/goleak":                 {},
-	"github.com/google/go-cmp":           {},
-	"github.com/rogpeppe/go-internal":    {},
+	"github.com/spf13/viper":              {"internal/config"},
+	"github.com/spf13/cobra":              {"coordinator", "node"},
+	"github.com/spf13/pflag":              {"coordinator", "node", "internal/config"},
+	"github.com/hashicorp/memberlist":     {"internal/cluster"},
+	"github.com/klauspost/reedsolomon":    {"checkpoints"},
+	"go.etcd.io/bbolt":                    {"coordinator/control"},
+	"google.golang.org/grpc":              {"coordinator", "coordinator/control", "node", "node/train", "allreduce", "internal/cluster", "internal/config"},
+	"google.golang.org/protobuf":          {"coordinator", "coordinator/control", "node", "node/train", "checkpoints", "internal/cluster"},
+	"golang.org/x/time":                   {"coordinator/control", "node/train"}, // rate limits
+	"github.com/prometheus/client_golang": {"coordinator/control", "node", "internal/admin"},
+	"gorgonia.org/tensor":                 {"coordinator", "node", "methods", "model", "model/cpu"},
+	"go4.org/unsafe/assume-no-moving-gc":  {"methods", "model", "model/cpu"},
+	"github.com/klauspost/cpuid/v2":       {"model/cpu"},
+	"github.com/dlclark/regexp2":          {"model/tokenizer"},
+	"github.com/klauspost/compress":       {"sharding"},
+	"github.com/parquet-go/parquet-go":    {"sharding"},
+	"go.yaml.in/yaml/v3":                  {"internal/spec"},
+	"github.com/zeebo/xxh3":               everything,
+	"golang.org/x/sync":                   everything,
+	"golang.org/x/sys":                    everything,
+	"golang.org/x/term":                   {"coordinator", "node"},
+	"gonum.org/v1/gonum":                  {},
+	"pgregory.net/rapid":                  {},
+	"go.uber.org/goleak":                  {},
+	"github.com/google/go-cmp":            {},
+	"github.com/rogpeppe/go-internal":     {},
 }
 
 // Imports checks who imports whom.

@@ -23,6 +23,65 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Loss is what a member noticed when it lost its link to another.
+type Loss int32
+
+const (
+	Loss_LOSS_NONE     Loss = 0
+	Loss_LOSS_BROKEN   Loss = 1 // reset, damaged or refused frames
+	Loss_LOSS_REFUSED  Loss = 2 // and nobody listens at its address any more
+	Loss_LOSS_SILENT   Loss = 3 // nothing heard for too long
+	Loss_LOSS_BEHIND   Loss = 4 // it lacks steps that nobody has any more
+	Loss_LOSS_DIVERGED Loss = 5 // its State differs from the majority's
+)
+
+// Enum value maps for Loss.
+var (
+	Loss_name = map[int32]string{
+		0: "LOSS_NONE",
+		1: "LOSS_BROKEN",
+		2: "LOSS_REFUSED",
+		3: "LOSS_SILENT",
+		4: "LOSS_BEHIND",
+		5: "LOSS_DIVERGED",
+	}
+	Loss_value = map[string]int32{
+		"LOSS_NONE":     0,
+		"LOSS_BROKEN":   1,
+		"LOSS_REFUSED":  2,
+		"LOSS_SILENT":   3,
+		"LOSS_BEHIND":   4,
+		"LOSS_DIVERGED": 5,
+	}
+)
+
+func (x Loss) Enum() *Loss {
+	p := new(Loss)
+	*p = x
+	return p
+}
+
+func (x Loss) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Loss) Descriptor() protoreflect.EnumDescriptor {
+	return file_torc_proto_enumTypes[0].Descriptor()
+}
+
+func (Loss) Type() protoreflect.EnumType {
+	return &file_torc_proto_enumTypes[0]
+}
+
+func (x Loss) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Loss.Descriptor instead.
+func (Loss) EnumDescriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{0}
+}
+
 type Phase int32
 
 const (
@@ -33,6 +92,7 @@ const (
 	Phase_PHASE_FINISHED  Phase = 4 // has the last State
 	Phase_PHASE_FAILED    Phase = 5
 	Phase_PHASE_LEAVING   Phase = 6
+	Phase_PHASE_JOINING   Phase = 7 // fetches State and the steps since
 )
 
 // Enum value maps for Phase.
@@ -45,6 +105,7 @@ var (
 		4: "PHASE_FINISHED",
 		5: "PHASE_FAILED",
 		6: "PHASE_LEAVING",
+		7: "PHASE_JOINING",
 	}
 	Phase_value = map[string]int32{
 		"PHASE_IDLE":      0,
@@ -54,6 +115,7 @@ var (
 		"PHASE_FINISHED":  4,
 		"PHASE_FAILED":    5,
 		"PHASE_LEAVING":   6,
+		"PHASE_JOINING":   7,
 	}
 )
 
@@ -68,11 +130,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_torc_proto_enumTypes[0].Descriptor()
+	return file_torc_proto_enumTypes[1].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_torc_proto_enumTypes[0]
+	return &file_torc_proto_enumTypes[1]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -81,7 +143,7 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{0}
+	return file_torc_proto_rawDescGZIP(), []int{1}
 }
 
 type RunState int32
@@ -129,11 +191,11 @@ func (x RunState) String() string {
 }
 
 func (RunState) Descriptor() protoreflect.EnumDescriptor {
-	return file_torc_proto_enumTypes[1].Descriptor()
+	return file_torc_proto_enumTypes[2].Descriptor()
 }
 
 func (RunState) Type() protoreflect.EnumType {
-	return &file_torc_proto_enumTypes[1]
+	return &file_torc_proto_enumTypes[2]
 }
 
 func (x RunState) Number() protoreflect.EnumNumber {
@@ -142,7 +204,7 @@ func (x RunState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunState.Descriptor instead.
 func (RunState) EnumDescriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{1}
+	return file_torc_proto_rawDescGZIP(), []int{2}
 }
 
 type NodeID struct {
@@ -335,31 +397,40 @@ func (x *JoinReply) GetCoordinator() string {
 
 // Beat is a node's periodic report; the first of a session introduces it.
 type Beat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *NodeID                `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	Class         string                 `protobuf:"bytes,5,opt,name=class,proto3" json:"class,omitempty"`                                 // arithmetic class: name + hash of the known-answer test
-	MemoryBytes   uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what the node may use
-	Threads       int32                  `protobuf:"varint,7,opt,name=threads,proto3" json:"threads,omitempty"`
-	Run           string                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"` // the run it works for, empty when free
-	Phase         Phase                  `protobuf:"varint,11,opt,name=phase,proto3,enum=torc.v1.Phase" json:"phase,omitempty"`
-	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`                                  // with PHASE_FAILED: why
-	View          uint64                 `protobuf:"varint,13,opt,name=view,proto3" json:"view,omitempty"`                                   // hash of the view it is in
-	Step          uint64                 `protobuf:"varint,14,opt,name=step,proto3" json:"step,omitempty"`                                   // last committed step
-	Steps         []*StepReport          `protobuf:"bytes,15,rep,name=steps,proto3" json:"steps,omitempty"`                                  // committed since the last beat, rank 0 only
-	Digest        []byte                 `protobuf:"bytes,16,opt,name=digest,proto3" json:"digest,omitempty"`                                // with PHASE_FINISHED: SHA-256 of State
-	LaneSeconds   float64                `protobuf:"fixed64,17,opt,name=lane_seconds,json=laneSeconds,proto3" json:"lane_seconds,omitempty"` // median time of one lane's gradient
-	BytesSent     uint64                 `protobuf:"varint,18,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`        // written to ring connections in this run
-	Logs          []*LogLine             `protobuf:"bytes,19,rep,name=logs,proto3" json:"logs,omitempty"`
-	Refreshes     []*RefreshReport       `protobuf:"bytes,20,rep,name=refreshes,proto3" json:"refreshes,omitempty"`
-	LostPeer      string                 `protobuf:"bytes,21,opt,name=lost_peer,json=lostPeer,proto3" json:"lost_peer,omitempty"` // the neighbour whose link broke or fell silent, and ended the ring
-	Validations   []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
-	Stopped       bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"` // with PHASE_FINISHED: ended early because a stop was agreed
-	Trained       int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"` // K, the number of trained values, once the model is loaded
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Node            *NodeID                `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Addr            string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	Labels          map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Version         string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Class           string                 `protobuf:"bytes,5,opt,name=class,proto3" json:"class,omitempty"`                                 // arithmetic class: name + hash of the known-answer test
+	MemoryBytes     uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what the node may use
+	Threads         int32                  `protobuf:"varint,7,opt,name=threads,proto3" json:"threads,omitempty"`
+	Run             string                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"` // the run it works for, empty when free
+	Phase           Phase                  `protobuf:"varint,11,opt,name=phase,proto3,enum=torc.v1.Phase" json:"phase,omitempty"`
+	Error           string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`                                  // with PHASE_FAILED: why
+	View            uint64                 `protobuf:"varint,13,opt,name=view,proto3" json:"view,omitempty"`                                   // hash of the view it is in
+	Step            uint64                 `protobuf:"varint,14,opt,name=step,proto3" json:"step,omitempty"`                                   // last committed step
+	Steps           []*StepReport          `protobuf:"bytes,15,rep,name=steps,proto3" json:"steps,omitempty"`                                  // committed since the last beat, rank 0 only
+	Digest          []byte                 `protobuf:"bytes,16,opt,name=digest,proto3" json:"digest,omitempty"`                                // with PHASE_FINISHED: SHA-256 of State
+	LaneSeconds     float64                `protobuf:"fixed64,17,opt,name=lane_seconds,json=laneSeconds,proto3" json:"lane_seconds,omitempty"` // median time of one lane's gradient
+	BytesSent       uint64                 `protobuf:"varint,18,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`        // written to ring connections in this run
+	Logs            []*LogLine             `protobuf:"bytes,19,rep,name=logs,proto3" json:"logs,omitempty"`
+	Refreshes       []*RefreshReport       `protobuf:"bytes,20,rep,name=refreshes,proto3" json:"refreshes,omitempty"`
+	LostPeer        string                 `protobuf:"bytes,21,opt,name=lost_peer,json=lostPeer,proto3" json:"lost_peer,omitempty"` // the neighbour whose link broke or fell silent, and ended the ring
+	Validations     []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
+	Stopped         bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"`                                  // with PHASE_FINISHED: ended early because a stop was agreed
+	Trained         int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"`                                  // K, the number of trained values, once the model is loaded
+	LostWhy         Loss                   `protobuf:"varint,25,opt,name=lost_why,json=lostWhy,proto3,enum=torc.v1.Loss" json:"lost_why,omitempty"` // what happened to the link to lost_peer
+	Draining        bool                   `protobuf:"varint,26,opt,name=draining,proto3" json:"draining,omitempty"`                                // wants to leave as soon as a view does without it
+	Fatal           bool                   `protobuf:"varint,27,opt,name=fatal,proto3" json:"fatal,omitempty"`                                      // with PHASE_FAILED: the run cannot go on anywhere
+	ViewNumber      uint64                 `protobuf:"varint,28,opt,name=view_number,json=viewNumber,proto3" json:"view_number,omitempty"`          // number and incarnation of the view it is in
+	ViewIncarnation uint64                 `protobuf:"varint,29,opt,name=view_incarnation,json=viewIncarnation,proto3" json:"view_incarnation,omitempty"`
+	Totals          *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`   // of the run so far, as this member has seen it
+	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"` // id of the cluster that the node joined
+	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`     // pieces that have become durable
+	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`       // first beat of a session: what the node keeps of checkpoints
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
@@ -546,6 +617,146 @@ func (x *Beat) GetTrained() int64 {
 	return 0
 }
 
+func (x *Beat) GetLostWhy() Loss {
+	if x != nil {
+		return x.LostWhy
+	}
+	return Loss_LOSS_NONE
+}
+
+func (x *Beat) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Beat) GetFatal() bool {
+	if x != nil {
+		return x.Fatal
+	}
+	return false
+}
+
+func (x *Beat) GetViewNumber() uint64 {
+	if x != nil {
+		return x.ViewNumber
+	}
+	return 0
+}
+
+func (x *Beat) GetViewIncarnation() uint64 {
+	if x != nil {
+		return x.ViewIncarnation
+	}
+	return 0
+}
+
+func (x *Beat) GetTotals() *Totals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *Beat) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Beat) GetSaved() []*Saved {
+	if x != nil {
+		return x.Saved
+	}
+	return nil
+}
+
+func (x *Beat) GetKept() []*Kept {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+// Totals are sums over the committed steps of a run.
+type Totals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`                             // the last of them
+	LossFirst     float64                `protobuf:"fixed64,2,opt,name=loss_first,json=lossFirst,proto3" json:"loss_first,omitempty"` // mean loss of step 1
+	LossLast      float64                `protobuf:"fixed64,3,opt,name=loss_last,json=lossLast,proto3" json:"loss_last,omitempty"`    // of the last step
+	Tokens        int64                  `protobuf:"varint,4,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Totals) Reset() {
+	*x = Totals{}
+	mi := &file_torc_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Totals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Totals) ProtoMessage() {}
+
+func (x *Totals) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Totals.ProtoReflect.Descriptor instead.
+func (*Totals) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Totals) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Totals) GetLossFirst() float64 {
+	if x != nil {
+		return x.LossFirst
+	}
+	return 0
+}
+
+func (x *Totals) GetLossLast() float64 {
+	if x != nil {
+		return x.LossLast
+	}
+	return 0
+}
+
+func (x *Totals) GetTokens() int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *Totals) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 type StepReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -557,13 +768,16 @@ type StepReport struct {
 	GradNorm      float64                `protobuf:"fixed64,7,opt,name=grad_norm,json=gradNorm,proto3" json:"grad_norm,omitempty"`
 	Tries         uint32                 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
 	WireBytes     int64                  `protobuf:"varint,9,opt,name=wire_bytes,json=wireBytes,proto3" json:"wire_bytes,omitempty"` // written by this member for this step
+	View          uint64                 `protobuf:"varint,10,opt,name=view,proto3" json:"view,omitempty"`                           // number of the view in which it was committed
+	UnixNano      int64                  `protobuf:"varint,11,opt,name=unix_nano,json=unixNano,proto3" json:"unix_nano,omitempty"`   // when
+	State         uint64                 `protobuf:"varint,12,opt,name=state,proto3" json:"state,omitempty"`                         // quick hash of State after it, every 10 steps
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StepReport) Reset() {
 	*x = StepReport{}
-	mi := &file_torc_proto_msgTypes[4]
+	mi := &file_torc_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +789,7 @@ func (x *StepReport) String() string {
 func (*StepReport) ProtoMessage() {}
 
 func (x *StepReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[4]
+	mi := &file_torc_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +802,7 @@ func (x *StepReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepReport.ProtoReflect.Descriptor instead.
 func (*StepReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{4}
+	return file_torc_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StepReport) GetStep() uint64 {
@@ -654,6 +868,27 @@ func (x *StepReport) GetWireBytes() int64 {
 	return 0
 }
 
+func (x *StepReport) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *StepReport) GetUnixNano() int64 {
+	if x != nil {
+		return x.UnixNano
+	}
+	return 0
+}
+
+func (x *StepReport) GetState() uint64 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
 type RefreshReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -665,7 +900,7 @@ type RefreshReport struct {
 
 func (x *RefreshReport) Reset() {
 	*x = RefreshReport{}
-	mi := &file_torc_proto_msgTypes[5]
+	mi := &file_torc_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +912,7 @@ func (x *RefreshReport) String() string {
 func (*RefreshReport) ProtoMessage() {}
 
 func (x *RefreshReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[5]
+	mi := &file_torc_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +925,7 @@ func (x *RefreshReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshReport.ProtoReflect.Descriptor instead.
 func (*RefreshReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{5}
+	return file_torc_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RefreshReport) GetStep() uint64 {
@@ -725,7 +960,7 @@ type ValidationReport struct {
 
 func (x *ValidationReport) Reset() {
 	*x = ValidationReport{}
-	mi := &file_torc_proto_msgTypes[6]
+	mi := &file_torc_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +972,7 @@ func (x *ValidationReport) String() string {
 func (*ValidationReport) ProtoMessage() {}
 
 func (x *ValidationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[6]
+	mi := &file_torc_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +985,7 @@ func (x *ValidationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidationReport.ProtoReflect.Descriptor instead.
 func (*ValidationReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{6}
+	return file_torc_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ValidationReport) GetStep() uint64 {
@@ -783,6 +1018,9 @@ type Order struct {
 	//	*Order_View
 	//	*Order_Release
 	//	*Order_Stop
+	//	*Order_Save
+	//	*Order_Committed
+	//	*Order_Leave
 	Kind          isOrder_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -790,7 +1028,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +1040,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +1053,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{7}
+	return file_torc_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Order) GetKind() isOrder_Kind {
@@ -861,6 +1099,33 @@ func (x *Order) GetStop() *StopRun {
 	return nil
 }
 
+func (x *Order) GetSave() *Save {
+	if x != nil {
+		if x, ok := x.Kind.(*Order_Save); ok {
+			return x.Save
+		}
+	}
+	return nil
+}
+
+func (x *Order) GetCommitted() *Committed {
+	if x != nil {
+		if x, ok := x.Kind.(*Order_Committed); ok {
+			return x.Committed
+		}
+	}
+	return nil
+}
+
+func (x *Order) GetLeave() *Leave {
+	if x != nil {
+		if x, ok := x.Kind.(*Order_Leave); ok {
+			return x.Leave
+		}
+	}
+	return nil
+}
+
 type isOrder_Kind interface {
 	isOrder_Kind()
 }
@@ -881,6 +1146,18 @@ type Order_Stop struct {
 	Stop *StopRun `protobuf:"bytes,4,opt,name=stop,proto3,oneof"` // end at the next step that all members agree on
 }
 
+type Order_Save struct {
+	Save *Save `protobuf:"bytes,20,opt,name=save,proto3,oneof"`
+}
+
+type Order_Committed struct {
+	Committed *Committed `protobuf:"bytes,21,opt,name=committed,proto3,oneof"`
+}
+
+type Order_Leave struct {
+	Leave *Leave `protobuf:"bytes,5,opt,name=leave,proto3,oneof"` // finish the step, leave and end
+}
+
 func (*Order_Assign) isOrder_Kind() {}
 
 func (*Order_View) isOrder_Kind() {}
@@ -889,19 +1166,27 @@ func (*Order_Release) isOrder_Kind() {}
 
 func (*Order_Stop) isOrder_Kind() {}
 
+func (*Order_Save) isOrder_Kind() {}
+
+func (*Order_Committed) isOrder_Kind() {}
+
+func (*Order_Leave) isOrder_Kind() {}
+
 type Assignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"` // resolved spec, canonical JSON
 	Files         []*File                `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
-	Peers         []string               `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"` // addresses that may serve files by hash
+	Peers         []string               `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"` // addresses of nodes that have the files, and of members that have State
+	Join          bool                   `protobuf:"varint,5,opt,name=join,proto3" json:"join,omitempty"`  // the run is under way: fetch State from the peers
+	From          *Resumption            `protobuf:"bytes,20,opt,name=from,proto3" json:"from,omitempty"`  // the run goes on from this checkpoint
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1198,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1211,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{8}
+	return file_torc_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Assignment) GetRun() string {
@@ -957,6 +1242,20 @@ func (x *Assignment) GetPeers() []string {
 	return nil
 }
 
+func (x *Assignment) GetJoin() bool {
+	if x != nil {
+		return x.Join
+	}
+	return false
+}
+
+func (x *Assignment) GetFrom() *Resumption {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
 type File struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sha256        []byte                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
@@ -969,7 +1268,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1280,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1293,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{9}
+	return file_torc_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *File) GetSha256() []byte {
@@ -1033,13 +1332,15 @@ type View struct {
 	Members       []*Member              `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
 	Owner         []int32                `protobuf:"varint,5,rep,packed,name=owner,proto3" json:"owner,omitempty"`
 	Ring          []int32                `protobuf:"varint,6,rep,packed,name=ring,proto3" json:"ring,omitempty"`
+	Relay         bool                   `protobuf:"varint,8,opt,name=relay,proto3" json:"relay,omitempty"`
+	Now           bool                   `protobuf:"varint,7,opt,name=now,proto3" json:"now,omitempty"` // leave the view before this one at once; else at the end of a step
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1352,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1365,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{10}
+	return file_torc_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *View) GetRun() string {
@@ -1109,17 +1410,33 @@ func (x *View) GetRing() []int32 {
 	return nil
 }
 
+func (x *View) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
+func (x *View) GetNow() bool {
+	if x != nil {
+		return x.Now
+	}
+	return false
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          *NodeID                `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	Host          string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"` // labels of the node: what fails together with it
+	Zone          string                 `protobuf:"bytes,4,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1448,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1461,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{11}
+	return file_torc_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Member) GetNode() *NodeID {
@@ -1161,6 +1478,20 @@ func (x *Member) GetAddr() string {
 	return ""
 }
 
+func (x *Member) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Member) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
 type Release struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -1171,7 +1502,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1514,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1527,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{12}
+	return file_torc_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Release) GetRun() string {
@@ -1222,7 +1553,7 @@ type StopRun struct {
 
 func (x *StopRun) Reset() {
 	*x = StopRun{}
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1565,7 @@ func (x *StopRun) String() string {
 func (*StopRun) ProtoMessage() {}
 
 func (x *StopRun) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1578,7 @@ func (x *StopRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRun.ProtoReflect.Descriptor instead.
 func (*StopRun) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{13}
+	return file_torc_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopRun) GetRun() string {
@@ -1255,6 +1586,42 @@ func (x *StopRun) GetRun() string {
 		return x.Run
 	}
 	return ""
+}
+
+type Leave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Leave) Reset() {
+	*x = Leave{}
+	mi := &file_torc_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Leave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Leave) ProtoMessage() {}
+
+func (x *Leave) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Leave.ProtoReflect.Descriptor instead.
+func (*Leave) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{15}
 }
 
 type LaunchRequest struct {
@@ -1269,7 +1636,7 @@ type LaunchRequest struct {
 
 func (x *LaunchRequest) Reset() {
 	*x = LaunchRequest{}
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1648,7 @@ func (x *LaunchRequest) String() string {
 func (*LaunchRequest) ProtoMessage() {}
 
 func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1661,7 @@ func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchRequest.ProtoReflect.Descriptor instead.
 func (*LaunchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{14}
+	return file_torc_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LaunchRequest) GetName() string {
@@ -1335,7 +1702,7 @@ type LaunchReply struct {
 
 func (x *LaunchReply) Reset() {
 	*x = LaunchReply{}
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1714,7 @@ func (x *LaunchReply) String() string {
 func (*LaunchReply) ProtoMessage() {}
 
 func (x *LaunchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1727,7 @@ func (x *LaunchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchReply.ProtoReflect.Descriptor instead.
 func (*LaunchReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{15}
+	return file_torc_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LaunchReply) GetRun() string {
@@ -1388,7 +1755,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1767,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1780,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{16}
+	return file_torc_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Chunk) GetSha256() []byte {
@@ -1445,7 +1812,7 @@ type OfferReply struct {
 
 func (x *OfferReply) Reset() {
 	*x = OfferReply{}
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1824,7 @@ func (x *OfferReply) String() string {
 func (*OfferReply) ProtoMessage() {}
 
 func (x *OfferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1837,7 @@ func (x *OfferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReply.ProtoReflect.Descriptor instead.
 func (*OfferReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{17}
+	return file_torc_proto_rawDescGZIP(), []int{19}
 }
 
 type FetchRequest struct {
@@ -1482,7 +1849,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1861,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1874,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{18}
+	return file_torc_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FetchRequest) GetSha256() []byte {
@@ -1525,7 +1892,7 @@ type RunsRequest struct {
 
 func (x *RunsRequest) Reset() {
 	*x = RunsRequest{}
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1904,7 @@ func (x *RunsRequest) String() string {
 func (*RunsRequest) ProtoMessage() {}
 
 func (x *RunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1917,7 @@ func (x *RunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsRequest.ProtoReflect.Descriptor instead.
 func (*RunsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{19}
+	return file_torc_proto_rawDescGZIP(), []int{21}
 }
 
 type RunsReply struct {
@@ -1562,7 +1929,7 @@ type RunsReply struct {
 
 func (x *RunsReply) Reset() {
 	*x = RunsReply{}
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1941,7 @@ func (x *RunsReply) String() string {
 func (*RunsReply) ProtoMessage() {}
 
 func (x *RunsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1954,7 @@ func (x *RunsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsReply.ProtoReflect.Descriptor instead.
 func (*RunsReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{20}
+	return file_torc_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunsReply) GetRuns() []*RunInfo {
@@ -1625,7 +1992,7 @@ type RunInfo struct {
 
 func (x *RunInfo) Reset() {
 	*x = RunInfo{}
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +2004,7 @@ func (x *RunInfo) String() string {
 func (*RunInfo) ProtoMessage() {}
 
 func (x *RunInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +2017,7 @@ func (x *RunInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunInfo.ProtoReflect.Descriptor instead.
 func (*RunInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{21}
+	return file_torc_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunInfo) GetRun() string {
@@ -1812,7 +2179,7 @@ type MemberInfo struct {
 
 func (x *MemberInfo) Reset() {
 	*x = MemberInfo{}
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +2191,7 @@ func (x *MemberInfo) String() string {
 func (*MemberInfo) ProtoMessage() {}
 
 func (x *MemberInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +2204,7 @@ func (x *MemberInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberInfo.ProtoReflect.Descriptor instead.
 func (*MemberInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{22}
+	return file_torc_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MemberInfo) GetNode() *NodeID {
@@ -1926,7 +2293,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2305,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2318,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{23}
+	return file_torc_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StatusRequest) GetRun() string {
@@ -1973,7 +2340,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2352,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2365,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{24}
+	return file_torc_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -2038,7 +2405,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2417,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2430,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{25}
+	return file_torc_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FollowRequest) GetRun() string {
@@ -2084,7 +2451,7 @@ type RunEvent struct {
 
 func (x *RunEvent) Reset() {
 	*x = RunEvent{}
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2463,7 @@ func (x *RunEvent) String() string {
 func (*RunEvent) ProtoMessage() {}
 
 func (x *RunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2476,7 @@ func (x *RunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEvent.ProtoReflect.Descriptor instead.
 func (*RunEvent) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{26}
+	return file_torc_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunEvent) GetInfo() *RunInfo {
@@ -2142,7 +2509,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2521,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2534,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{27}
+	return file_torc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StopRequest) GetRun() string {
@@ -2186,7 +2553,7 @@ type StopReply struct {
 
 func (x *StopReply) Reset() {
 	*x = StopReply{}
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2565,7 @@ func (x *StopReply) String() string {
 func (*StopReply) ProtoMessage() {}
 
 func (x *StopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2578,7 @@ func (x *StopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReply.ProtoReflect.Descriptor instead.
 func (*StopReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{28}
+	return file_torc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StopReply) GetRun() *RunInfo {
@@ -2231,7 +2598,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2610,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2623,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{29}
+	return file_torc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LogsRequest) GetRun() string {
@@ -2285,7 +2652,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2664,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2677,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{30}
+	return file_torc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LogLine) GetUnixNano() int64 {
@@ -2344,13 +2711,16 @@ func (x *LogLine) GetText() string {
 type StateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Step          uint64                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`     // of the copy; 0: the last State
+	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"` // of the part
+	Length        int64                  `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"` // of the part; 0: to the end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2732,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2745,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{31}
+	return file_torc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StateRequest) GetRun() string {
@@ -2385,12 +2755,818 @@ func (x *StateRequest) GetRun() string {
 	return ""
 }
 
+func (x *StateRequest) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *StateRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StateRequest) GetLength() int64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+type CopyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Step          uint64                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"` // the least that is of use
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyRequest) Reset() {
+	*x = CopyRequest{}
+	mi := &file_torc_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyRequest) ProtoMessage() {}
+
+func (x *CopyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
+func (*CopyRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CopyRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *CopyRequest) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+// StateCopy names a copy of State that a member holds ready.
+type StateCopy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // of its canonical form
+	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateCopy) Reset() {
+	*x = StateCopy{}
+	mi := &file_torc_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateCopy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateCopy) ProtoMessage() {}
+
+func (x *StateCopy) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateCopy.ProtoReflect.Descriptor instead.
+func (*StateCopy) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *StateCopy) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *StateCopy) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *StateCopy) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *StateCopy) GetTotals() *Totals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+type RecordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"` // the first step wanted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsRequest) Reset() {
+	*x = RecordsRequest{}
+	mi := &file_torc_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsRequest) ProtoMessage() {}
+
+func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
+func (*RecordsRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RecordsRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RecordsRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+// RecordPart is part of an encoded Record, or says that there is no further one yet.
+type RecordPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole, with the first part of each record
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Level         bool                   `protobuf:"varint,3,opt,name=level,proto3" json:"level,omitempty"` // the caller has all records there are
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordPart) Reset() {
+	*x = RecordPart{}
+	mi := &file_torc_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordPart) ProtoMessage() {}
+
+func (x *RecordPart) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordPart.ProtoReflect.Descriptor instead.
+func (*RecordPart) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RecordPart) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *RecordPart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *RecordPart) GetLevel() bool {
+	if x != nil {
+		return x.Level
+	}
+	return false
+}
+
+// Record is how a step ended. With State before the step it makes State after it.
+type Record struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Sets          [][]byte               `protobuf:"bytes,2,rep,name=sets,proto3" json:"sets,omitempty"`         // where the sets were chosen again: all of them, in the order of the method
+	Scales        []byte                 `protobuf:"bytes,3,opt,name=scales,proto3" json:"scales,omitempty"`     // used by the sum, int16 little endian
+	Side          []byte                 `protobuf:"bytes,4,opt,name=side,proto3" json:"side,omitempty"`         // totals beside the sum
+	Sum           []byte                 `protobuf:"bytes,5,opt,name=sum,proto3" json:"sum,omitempty"`           // int32 little endian
+	Skipped       bool                   `protobuf:"varint,6,opt,name=skipped,proto3" json:"skipped,omitempty"`  // not finite twice: nothing is updated
+	Seconds       float64                `protobuf:"fixed64,7,opt,name=seconds,proto3" json:"seconds,omitempty"` // wall time of the step
+	Tries         uint32                 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
+	View          uint64                 `protobuf:"varint,9,opt,name=view,proto3" json:"view,omitempty"` // number of the view that made the step
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Record) Reset() {
+	*x = Record{}
+	mi := &file_torc_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Record) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Record) ProtoMessage() {}
+
+func (x *Record) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Record.ProtoReflect.Descriptor instead.
+func (*Record) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Record) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Record) GetSets() [][]byte {
+	if x != nil {
+		return x.Sets
+	}
+	return nil
+}
+
+func (x *Record) GetScales() []byte {
+	if x != nil {
+		return x.Scales
+	}
+	return nil
+}
+
+func (x *Record) GetSide() []byte {
+	if x != nil {
+		return x.Side
+	}
+	return nil
+}
+
+func (x *Record) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+func (x *Record) GetSkipped() bool {
+	if x != nil {
+		return x.Skipped
+	}
+	return false
+}
+
+func (x *Record) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *Record) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *Record) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+// CatchUp brings members of a view level with the foremost.
+type CatchUp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	Sets          [][]byte               `protobuf:"bytes,2,rep,name=sets,proto3" json:"sets,omitempty"`     // chosen for the step being made
+	Scales        []byte                 `protobuf:"bytes,3,opt,name=scales,proto3" json:"scales,omitempty"` // of the try being made
+	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	Validation    *ValidationReport      `protobuf:"bytes,5,opt,name=validation,proto3" json:"validation,omitempty"` // the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatchUp) Reset() {
+	*x = CatchUp{}
+	mi := &file_torc_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatchUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatchUp) ProtoMessage() {}
+
+func (x *CatchUp) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
+func (*CatchUp) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *CatchUp) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *CatchUp) GetSets() [][]byte {
+	if x != nil {
+		return x.Sets
+	}
+	return nil
+}
+
+func (x *CatchUp) GetScales() []byte {
+	if x != nil {
+		return x.Scales
+	}
+	return nil
+}
+
+func (x *CatchUp) GetTotals() *Totals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *CatchUp) GetValidation() *ValidationReport {
+	if x != nil {
+		return x.Validation
+	}
+	return nil
+}
+
+type DescribeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeRequest) Reset() {
+	*x = DescribeRequest{}
+	mi := &file_torc_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeRequest) ProtoMessage() {}
+
+func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
+func (*DescribeRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{40}
+}
+
+type Description struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Gossip        string                 `protobuf:"bytes,2,opt,name=gossip,proto3" json:"gossip,omitempty"`           // address of its gossip
+	Coordinator   string                 `protobuf:"bytes,3,opt,name=coordinator,proto3" json:"coordinator,omitempty"` // where it last knew the coordinator
+	Assignment    *Assignment            `protobuf:"bytes,4,opt,name=assignment,proto3" json:"assignment,omitempty"`   // the run it works for, if any
+	View          *View                  `protobuf:"bytes,5,opt,name=view,proto3" json:"view,omitempty"`               // it is in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Description) Reset() {
+	*x = Description{}
+	mi := &file_torc_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Description) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Description) ProtoMessage() {}
+
+func (x *Description) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Description.ProtoReflect.Descriptor instead.
+func (*Description) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Description) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Description) GetGossip() string {
+	if x != nil {
+		return x.Gossip
+	}
+	return ""
+}
+
+func (x *Description) GetCoordinator() string {
+	if x != nil {
+		return x.Coordinator
+	}
+	return ""
+}
+
+func (x *Description) GetAssignment() *Assignment {
+	if x != nil {
+		return x.Assignment
+	}
+	return nil
+}
+
+func (x *Description) GetView() *View {
+	if x != nil {
+		return x.View
+	}
+	return nil
+}
+
+type DrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_torc_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *DrainRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type DrainReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainReply) Reset() {
+	*x = DrainReply{}
+	mi := &file_torc_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainReply) ProtoMessage() {}
+
+func (x *DrainReply) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
+func (*DrainReply) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{43}
+}
+
+type AuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_torc_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *AuditRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type AuditReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *RunInfo               `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Views         []*ViewSteps           `protobuf:"bytes,2,rep,name=views,proto3" json:"views,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditReply) Reset() {
+	*x = AuditReply{}
+	mi := &file_torc_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditReply) ProtoMessage() {}
+
+func (x *AuditReply) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditReply.ProtoReflect.Descriptor instead.
+func (*AuditReply) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *AuditReply) GetRun() *RunInfo {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *AuditReply) GetViews() []*ViewSteps {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+// ViewSteps are the steps that a view committed.
+type ViewSteps struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	View          *View                  `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"`
+	First         uint64                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64                 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	UnixNano      int64                  `protobuf:"varint,4,opt,name=unix_nano,json=unixNano,proto3" json:"unix_nano,omitempty"` // when it was decided
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewSteps) Reset() {
+	*x = ViewSteps{}
+	mi := &file_torc_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewSteps) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewSteps) ProtoMessage() {}
+
+func (x *ViewSteps) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewSteps.ProtoReflect.Descriptor instead.
+func (*ViewSteps) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ViewSteps) GetView() *View {
+	if x != nil {
+		return x.View
+	}
+	return nil
+}
+
+func (x *ViewSteps) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ViewSteps) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ViewSteps) GetUnixNano() int64 {
+	if x != nil {
+		return x.UnixNano
+	}
+	return 0
+}
+
+func (x *ViewSteps) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 var File_torc_proto protoreflect.FileDescriptor
 
 const file_torc_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"torc.proto\x12\atorc.v1\"0\n" +
+	"torc.proto\x12\atorc.v1\x1a\x11checkpoints.proto\"0\n" +
 	"\x06NodeID\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\"\xf6\x01\n" +
@@ -2407,7 +3583,7 @@ const file_torc_proto_rawDesc = "" +
 	"\tJoinReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12!\n" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
-	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xff\x05\n" +
+	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xb3\b\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -2432,10 +3608,27 @@ const file_torc_proto_rawDesc = "" +
 	"\tlost_peer\x18\x15 \x01(\tR\blostPeer\x12;\n" +
 	"\vvalidations\x18\x16 \x03(\v2\x19.torc.v1.ValidationReportR\vvalidations\x12\x18\n" +
 	"\astopped\x18\x17 \x01(\bR\astopped\x12\x18\n" +
-	"\atrained\x18\x18 \x01(\x03R\atrained\x1a9\n" +
+	"\atrained\x18\x18 \x01(\x03R\atrained\x12(\n" +
+	"\blost_why\x18\x19 \x01(\x0e2\r.torc.v1.LossR\alostWhy\x12\x1a\n" +
+	"\bdraining\x18\x1a \x01(\bR\bdraining\x12\x14\n" +
+	"\x05fatal\x18\x1b \x01(\bR\x05fatal\x12\x1f\n" +
+	"\vview_number\x18\x1c \x01(\x04R\n" +
+	"viewNumber\x12)\n" +
+	"\x10view_incarnation\x18\x1d \x01(\x04R\x0fviewIncarnation\x12'\n" +
+	"\x06totals\x18\x1e \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12\x18\n" +
+	"\acluster\x18\x1f \x01(\tR\acluster\x12$\n" +
+	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
+	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe6\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
+	"\x06Totals\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x1d\n" +
+	"\n" +
+	"loss_first\x18\x02 \x01(\x01R\tlossFirst\x12\x1b\n" +
+	"\tloss_last\x18\x03 \x01(\x01R\blossLast\x12\x16\n" +
+	"\x06tokens\x18\x04 \x01(\x03R\x06tokens\x12\x18\n" +
+	"\aseconds\x18\x05 \x01(\x01R\aseconds\"\xad\x02\n" +
 	"\n" +
 	"StepReport\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
@@ -2447,7 +3640,11 @@ const file_torc_proto_rawDesc = "" +
 	"\tgrad_norm\x18\a \x01(\x01R\bgradNorm\x12\x14\n" +
 	"\x05tries\x18\b \x01(\rR\x05tries\x12\x1d\n" +
 	"\n" +
-	"wire_bytes\x18\t \x01(\x03R\twireBytes\"S\n" +
+	"wire_bytes\x18\t \x01(\x03R\twireBytes\x12\x12\n" +
+	"\x04view\x18\n" +
+	" \x01(\x04R\x04view\x12\x1b\n" +
+	"\tunix_nano\x18\v \x01(\x03R\bunixNano\x12\x14\n" +
+	"\x05state\x18\f \x01(\x04R\x05state\"S\n" +
 	"\rRefreshReport\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x14\n" +
@@ -2455,39 +3652,49 @@ const file_torc_proto_rawDesc = "" +
 	"\x10ValidationReport\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
 	"\x04loss\x18\x02 \x01(\x01R\x04loss\x12\x18\n" +
-	"\acounted\x18\x03 \x01(\x03R\acounted\"\xb9\x01\n" +
+	"\acounted\x18\x03 \x01(\x03R\acounted\"\xba\x02\n" +
 	"\x05Order\x12-\n" +
 	"\x06assign\x18\x01 \x01(\v2\x13.torc.v1.AssignmentH\x00R\x06assign\x12#\n" +
 	"\x04view\x18\x02 \x01(\v2\r.torc.v1.ViewH\x00R\x04view\x12,\n" +
 	"\arelease\x18\x03 \x01(\v2\x10.torc.v1.ReleaseH\x00R\arelease\x12&\n" +
-	"\x04stop\x18\x04 \x01(\v2\x10.torc.v1.StopRunH\x00R\x04stopB\x06\n" +
-	"\x04kind\"m\n" +
+	"\x04stop\x18\x04 \x01(\v2\x10.torc.v1.StopRunH\x00R\x04stop\x12#\n" +
+	"\x04save\x18\x14 \x01(\v2\r.torc.v1.SaveH\x00R\x04save\x122\n" +
+	"\tcommitted\x18\x15 \x01(\v2\x12.torc.v1.CommittedH\x00R\tcommitted\x12&\n" +
+	"\x05leave\x18\x05 \x01(\v2\x0e.torc.v1.LeaveH\x00R\x05leaveB\x06\n" +
+	"\x04kind\"\xaa\x01\n" +
 	"\n" +
 	"Assignment\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12#\n" +
 	"\x05files\x18\x03 \x03(\v2\r.torc.v1.FileR\x05files\x12\x14\n" +
-	"\x05peers\x18\x04 \x03(\tR\x05peers\"Z\n" +
+	"\x05peers\x18\x04 \x03(\tR\x05peers\x12\x12\n" +
+	"\x04join\x18\x05 \x01(\bR\x04join\x12'\n" +
+	"\x04from\x18\x14 \x01(\v2\x13.torc.v1.ResumptionR\x04from\"Z\n" +
 	"\x04File\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\fR\x06sha256\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
-	"\x04role\x18\x04 \x01(\tR\x04role\"\xa7\x01\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\"\xcf\x01\n" +
 	"\x04View\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12)\n" +
 	"\amembers\x18\x04 \x03(\v2\x0f.torc.v1.MemberR\amembers\x12\x14\n" +
 	"\x05owner\x18\x05 \x03(\x05R\x05owner\x12\x12\n" +
-	"\x04ring\x18\x06 \x03(\x05R\x04ring\"A\n" +
+	"\x04ring\x18\x06 \x03(\x05R\x04ring\x12\x14\n" +
+	"\x05relay\x18\b \x01(\bR\x05relay\x12\x10\n" +
+	"\x03now\x18\a \x01(\bR\x03now\"i\n" +
 	"\x06Member\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
-	"\x04addr\x18\x02 \x01(\tR\x04addr\"-\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x12\n" +
+	"\x04zone\x18\x04 \x01(\tR\x04zone\"-\n" +
 	"\aRelease\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x10\n" +
 	"\x03why\x18\x02 \x01(\tR\x03why\"\x1b\n" +
 	"\aStopRun\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\tR\x03run\"\x83\x01\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"\a\n" +
+	"\x05Leave\"\x83\x01\n" +
 	"\rLaunchRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12#\n" +
@@ -2573,9 +3780,78 @@ const file_torc_proto_rawDesc = "" +
 	"\tunix_nano\x18\x01 \x01(\x03R\bunixNano\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\" \n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"d\n" +
 	"\fStateRequest\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\tR\x03run*\x8a\x01\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x04R\x04step\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
+	"\x06length\x18\x04 \x01(\x03R\x06length\"3\n" +
+	"\vCopyRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x04R\x04step\"t\n" +
+	"\tStateCopy\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12'\n" +
+	"\x06totals\x18\x04 \x01(\v2\x0f.torc.v1.TotalsR\x06totals\"6\n" +
+	"\x0eRecordsRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\"J\n" +
+	"\n" +
+	"RecordPart\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\bR\x05level\"\xcc\x01\n" +
+	"\x06Record\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
+	"\x04sets\x18\x02 \x03(\fR\x04sets\x12\x16\n" +
+	"\x06scales\x18\x03 \x01(\fR\x06scales\x12\x12\n" +
+	"\x04side\x18\x04 \x01(\fR\x04side\x12\x10\n" +
+	"\x03sum\x18\x05 \x01(\fR\x03sum\x12\x18\n" +
+	"\askipped\x18\x06 \x01(\bR\askipped\x12\x18\n" +
+	"\aseconds\x18\a \x01(\x01R\aseconds\x12\x14\n" +
+	"\x05tries\x18\b \x01(\rR\x05tries\x12\x12\n" +
+	"\x04view\x18\t \x01(\x04R\x04view\"\xc4\x01\n" +
+	"\aCatchUp\x12)\n" +
+	"\arecords\x18\x01 \x03(\v2\x0f.torc.v1.RecordR\arecords\x12\x12\n" +
+	"\x04sets\x18\x02 \x03(\fR\x04sets\x12\x16\n" +
+	"\x06scales\x18\x03 \x01(\fR\x06scales\x12'\n" +
+	"\x06totals\x18\x04 \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x129\n" +
+	"\n" +
+	"validation\x18\x05 \x01(\v2\x19.torc.v1.ValidationReportR\n" +
+	"validation\"\x11\n" +
+	"\x0fDescribeRequest\"\xb9\x01\n" +
+	"\vDescription\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x16\n" +
+	"\x06gossip\x18\x02 \x01(\tR\x06gossip\x12 \n" +
+	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\x123\n" +
+	"\n" +
+	"assignment\x18\x04 \x01(\v2\x13.torc.v1.AssignmentR\n" +
+	"assignment\x12!\n" +
+	"\x04view\x18\x05 \x01(\v2\r.torc.v1.ViewR\x04view\"\"\n" +
+	"\fDrainRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\f\n" +
+	"\n" +
+	"DrainReply\" \n" +
+	"\fAuditRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"Z\n" +
+	"\n" +
+	"AuditReply\x12\"\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.torc.v1.RunInfoR\x03run\x12(\n" +
+	"\x05views\x18\x02 \x03(\v2\x12.torc.v1.ViewStepsR\x05views\"\x87\x01\n" +
+	"\tViewSteps\x12!\n" +
+	"\x04view\x18\x01 \x01(\v2\r.torc.v1.ViewR\x04view\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x04R\x04last\x12\x1b\n" +
+	"\tunix_nano\x18\x04 \x01(\x03R\bunixNano\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why*m\n" +
+	"\x04Loss\x12\r\n" +
+	"\tLOSS_NONE\x10\x00\x12\x0f\n" +
+	"\vLOSS_BROKEN\x10\x01\x12\x10\n" +
+	"\fLOSS_REFUSED\x10\x02\x12\x0f\n" +
+	"\vLOSS_SILENT\x10\x03\x12\x0f\n" +
+	"\vLOSS_BEHIND\x10\x04\x12\x11\n" +
+	"\rLOSS_DIVERGED\x10\x05*\x9d\x01\n" +
 	"\x05Phase\x12\x0e\n" +
 	"\n" +
 	"PHASE_IDLE\x10\x00\x12\x13\n" +
@@ -2584,7 +3860,8 @@ const file_torc_proto_rawDesc = "" +
 	"\x0ePHASE_TRAINING\x10\x03\x12\x12\n" +
 	"\x0ePHASE_FINISHED\x10\x04\x12\x10\n" +
 	"\fPHASE_FAILED\x10\x05\x12\x11\n" +
-	"\rPHASE_LEAVING\x10\x06*\x85\x01\n" +
+	"\rPHASE_LEAVING\x10\x06\x12\x11\n" +
+	"\rPHASE_JOINING\x10\a*\x85\x01\n" +
 	"\bRunState\x12\x0e\n" +
 	"\n" +
 	"RUN_QUEUED\x10\x00\x12\x11\n" +
@@ -2594,7 +3871,7 @@ const file_torc_proto_rawDesc = "" +
 	"\fRUN_FINISHED\x10\x04\x12\x0f\n" +
 	"\vRUN_STOPPED\x10\x05\x12\x0e\n" +
 	"\n" +
-	"RUN_FAILED\x10\x062\xb9\x04\n" +
+	"RUN_FAILED\x10\x062\xa3\x05\n" +
 	"\aControl\x120\n" +
 	"\x04Join\x12\x14.torc.v1.JoinRequest\x1a\x12.torc.v1.JoinReply\x12+\n" +
 	"\x06Attend\x12\r.torc.v1.Beat\x1a\x0e.torc.v1.Order(\x010\x01\x126\n" +
@@ -2604,11 +3881,17 @@ const file_torc_proto_rawDesc = "" +
 	"\x04Runs\x12\x14.torc.v1.RunsRequest\x1a\x12.torc.v1.RunsReply\x126\n" +
 	"\x06Status\x12\x16.torc.v1.StatusRequest\x1a\x14.torc.v1.StatusReply\x125\n" +
 	"\x06Follow\x12\x16.torc.v1.FollowRequest\x1a\x11.torc.v1.RunEvent0\x01\x120\n" +
-	"\x04Stop\x12\x14.torc.v1.StopRequest\x1a\x12.torc.v1.StopReply\x120\n" +
+	"\x04Stop\x12\x14.torc.v1.StopRequest\x1a\x12.torc.v1.StopReply\x123\n" +
+	"\x05Drain\x12\x15.torc.v1.DrainRequest\x1a\x13.torc.v1.DrainReply\x123\n" +
+	"\x05Audit\x12\x15.torc.v1.AuditRequest\x1a\x13.torc.v1.AuditReply\x120\n" +
 	"\x04Logs\x12\x14.torc.v1.LogsRequest\x1a\x10.torc.v1.LogLine0\x01\x120\n" +
-	"\x05State\x12\x15.torc.v1.StateRequest\x1a\x0e.torc.v1.Chunk0\x012j\n" +
+	"\x05State\x12\x15.torc.v1.StateRequest\x1a\x0e.torc.v1.Chunk0\x012\xc5\x02\n" +
 	"\x04Peer\x120\n" +
 	"\x05State\x12\x15.torc.v1.StateRequest\x1a\x0e.torc.v1.Chunk0\x01\x120\n" +
+	"\x04Copy\x12\x14.torc.v1.CopyRequest\x1a\x12.torc.v1.StateCopy\x129\n" +
+	"\aRecords\x12\x17.torc.v1.RecordsRequest\x1a\x13.torc.v1.RecordPart0\x01\x120\n" +
+	"\x05Fetch\x12\x15.torc.v1.FetchRequest\x1a\x0e.torc.v1.Chunk0\x01\x12:\n" +
+	"\bDescribe\x12\x18.torc.v1.DescribeRequest\x1a\x14.torc.v1.Description\x120\n" +
 	"\x04Join\x12\x14.torc.v1.JoinRequest\x1a\x12.torc.v1.JoinReplyB'Z%github.com/torctrain/torc/internal/pbb\x06proto3"
 
 var (
@@ -2623,111 +3906,161 @@ func file_torc_proto_rawDescGZIP() []byte {
 	return file_torc_proto_rawDescData
 }
 
-var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_torc_proto_goTypes = []any{
-	(Phase)(0),               // 0: torc.v1.Phase
-	(RunState)(0),            // 1: torc.v1.RunState
-	(*NodeID)(nil),           // 2: torc.v1.NodeID
-	(*JoinRequest)(nil),      // 3: torc.v1.JoinRequest
-	(*JoinReply)(nil),        // 4: torc.v1.JoinReply
-	(*Beat)(nil),             // 5: torc.v1.Beat
-	(*StepReport)(nil),       // 6: torc.v1.StepReport
-	(*RefreshReport)(nil),    // 7: torc.v1.RefreshReport
-	(*ValidationReport)(nil), // 8: torc.v1.ValidationReport
-	(*Order)(nil),            // 9: torc.v1.Order
-	(*Assignment)(nil),       // 10: torc.v1.Assignment
-	(*File)(nil),             // 11: torc.v1.File
-	(*View)(nil),             // 12: torc.v1.View
-	(*Member)(nil),           // 13: torc.v1.Member
-	(*Release)(nil),          // 14: torc.v1.Release
-	(*StopRun)(nil),          // 15: torc.v1.StopRun
-	(*LaunchRequest)(nil),    // 16: torc.v1.LaunchRequest
-	(*LaunchReply)(nil),      // 17: torc.v1.LaunchReply
-	(*Chunk)(nil),            // 18: torc.v1.Chunk
-	(*OfferReply)(nil),       // 19: torc.v1.OfferReply
-	(*FetchRequest)(nil),     // 20: torc.v1.FetchRequest
-	(*RunsRequest)(nil),      // 21: torc.v1.RunsRequest
-	(*RunsReply)(nil),        // 22: torc.v1.RunsReply
-	(*RunInfo)(nil),          // 23: torc.v1.RunInfo
-	(*MemberInfo)(nil),       // 24: torc.v1.MemberInfo
-	(*StatusRequest)(nil),    // 25: torc.v1.StatusRequest
-	(*StatusReply)(nil),      // 26: torc.v1.StatusReply
-	(*FollowRequest)(nil),    // 27: torc.v1.FollowRequest
-	(*RunEvent)(nil),         // 28: torc.v1.RunEvent
-	(*StopRequest)(nil),      // 29: torc.v1.StopRequest
-	(*StopReply)(nil),        // 30: torc.v1.StopReply
-	(*LogsRequest)(nil),      // 31: torc.v1.LogsRequest
-	(*LogLine)(nil),          // 32: torc.v1.LogLine
-	(*StateRequest)(nil),     // 33: torc.v1.StateRequest
-	nil,                      // 34: torc.v1.JoinRequest.LabelsEntry
-	nil,                      // 35: torc.v1.Beat.LabelsEntry
-	nil,                      // 36: torc.v1.MemberInfo.LabelsEntry
+	(Loss)(0),                // 0: torc.v1.Loss
+	(Phase)(0),               // 1: torc.v1.Phase
+	(RunState)(0),            // 2: torc.v1.RunState
+	(*NodeID)(nil),           // 3: torc.v1.NodeID
+	(*JoinRequest)(nil),      // 4: torc.v1.JoinRequest
+	(*JoinReply)(nil),        // 5: torc.v1.JoinReply
+	(*Beat)(nil),             // 6: torc.v1.Beat
+	(*Totals)(nil),           // 7: torc.v1.Totals
+	(*StepReport)(nil),       // 8: torc.v1.StepReport
+	(*RefreshReport)(nil),    // 9: torc.v1.RefreshReport
+	(*ValidationReport)(nil), // 10: torc.v1.ValidationReport
+	(*Order)(nil),            // 11: torc.v1.Order
+	(*Assignment)(nil),       // 12: torc.v1.Assignment
+	(*File)(nil),             // 13: torc.v1.File
+	(*View)(nil),             // 14: torc.v1.View
+	(*Member)(nil),           // 15: torc.v1.Member
+	(*Release)(nil),          // 16: torc.v1.Release
+	(*StopRun)(nil),          // 17: torc.v1.StopRun
+	(*Leave)(nil),            // 18: torc.v1.Leave
+	(*LaunchRequest)(nil),    // 19: torc.v1.LaunchRequest
+	(*LaunchReply)(nil),      // 20: torc.v1.LaunchReply
+	(*Chunk)(nil),            // 21: torc.v1.Chunk
+	(*OfferReply)(nil),       // 22: torc.v1.OfferReply
+	(*FetchRequest)(nil),     // 23: torc.v1.FetchRequest
+	(*RunsRequest)(nil),      // 24: torc.v1.RunsRequest
+	(*RunsReply)(nil),        // 25: torc.v1.RunsReply
+	(*RunInfo)(nil),          // 26: torc.v1.RunInfo
+	(*MemberInfo)(nil),       // 27: torc.v1.MemberInfo
+	(*StatusRequest)(nil),    // 28: torc.v1.StatusRequest
+	(*StatusReply)(nil),      // 29: torc.v1.StatusReply
+	(*FollowRequest)(nil),    // 30: torc.v1.FollowRequest
+	(*RunEvent)(nil),         // 31: torc.v1.RunEvent
+	(*StopRequest)(nil),      // 32: torc.v1.StopRequest
+	(*StopReply)(nil),        // 33: torc.v1.StopReply
+	(*LogsRequest)(nil),      // 34: torc.v1.LogsRequest
+	(*LogLine)(nil),          // 35: torc.v1.LogLine
+	(*StateRequest)(nil),     // 36: torc.v1.StateRequest
+	(*CopyRequest)(nil),      // 37: torc.v1.CopyRequest
+	(*StateCopy)(nil),        // 38: torc.v1.StateCopy
+	(*RecordsRequest)(nil),   // 39: torc.v1.RecordsRequest
+	(*RecordPart)(nil),       // 40: torc.v1.RecordPart
+	(*Record)(nil),           // 41: torc.v1.Record
+	(*CatchUp)(nil),          // 42: torc.v1.CatchUp
+	(*DescribeRequest)(nil),  // 43: torc.v1.DescribeRequest
+	(*Description)(nil),      // 44: torc.v1.Description
+	(*DrainRequest)(nil),     // 45: torc.v1.DrainRequest
+	(*DrainReply)(nil),       // 46: torc.v1.DrainReply
+	(*AuditRequest)(nil),     // 47: torc.v1.AuditRequest
+	(*AuditReply)(nil),       // 48: torc.v1.AuditReply
+	(*ViewSteps)(nil),        // 49: torc.v1.ViewSteps
+	nil,                      // 50: torc.v1.JoinRequest.LabelsEntry
+	nil,                      // 51: torc.v1.Beat.LabelsEntry
+	nil,                      // 52: torc.v1.MemberInfo.LabelsEntry
+	(*Saved)(nil),            // 53: torc.v1.Saved
+	(*Kept)(nil),             // 54: torc.v1.Kept
+	(*Save)(nil),             // 55: torc.v1.Save
+	(*Committed)(nil),        // 56: torc.v1.Committed
+	(*Resumption)(nil),       // 57: torc.v1.Resumption
 }
 var file_torc_proto_depIdxs = []int32{
-	2,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
-	34, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
-	2,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
-	35, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
-	0,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
-	6,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
-	32, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
-	7,  // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
-	8,  // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
-	10, // 9: torc.v1.Order.assign:type_name -> torc.v1.Assignment
-	12, // 10: torc.v1.Order.view:type_name -> torc.v1.View
-	14, // 11: torc.v1.Order.release:type_name -> torc.v1.Release
-	15, // 12: torc.v1.Order.stop:type_name -> torc.v1.StopRun
-	11, // 13: torc.v1.Assignment.files:type_name -> torc.v1.File
-	13, // 14: torc.v1.View.members:type_name -> torc.v1.Member
-	2,  // 15: torc.v1.Member.node:type_name -> torc.v1.NodeID
-	11, // 16: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
-	23, // 17: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
-	1,  // 18: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
-	12, // 19: torc.v1.RunInfo.view:type_name -> torc.v1.View
-	24, // 20: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
-	8,  // 21: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
-	7,  // 22: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
-	2,  // 23: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
-	0,  // 24: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
-	36, // 25: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
-	24, // 26: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
-	23, // 27: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
-	23, // 28: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
-	6,  // 29: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
-	32, // 30: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
-	23, // 31: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
-	3,  // 32: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	5,  // 33: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	16, // 34: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	18, // 35: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	20, // 36: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	21, // 37: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	25, // 38: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	27, // 39: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	29, // 40: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	31, // 41: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	33, // 42: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	33, // 43: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	3,  // 44: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	4,  // 45: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	9,  // 46: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	17, // 47: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	19, // 48: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	18, // 49: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	22, // 50: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	26, // 51: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	28, // 52: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	30, // 53: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	32, // 54: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	18, // 55: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	18, // 56: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	4,  // 57: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	45, // [45:58] is the sub-list for method output_type
-	32, // [32:45] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	3,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
+	50, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
+	3,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
+	51, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
+	1,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
+	8,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
+	35, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
+	9,  // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
+	10, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
+	0,  // 9: torc.v1.Beat.lost_why:type_name -> torc.v1.Loss
+	7,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
+	53, // 11: torc.v1.Beat.saved:type_name -> torc.v1.Saved
+	54, // 12: torc.v1.Beat.kept:type_name -> torc.v1.Kept
+	12, // 13: torc.v1.Order.assign:type_name -> torc.v1.Assignment
+	14, // 14: torc.v1.Order.view:type_name -> torc.v1.View
+	16, // 15: torc.v1.Order.release:type_name -> torc.v1.Release
+	17, // 16: torc.v1.Order.stop:type_name -> torc.v1.StopRun
+	55, // 17: torc.v1.Order.save:type_name -> torc.v1.Save
+	56, // 18: torc.v1.Order.committed:type_name -> torc.v1.Committed
+	18, // 19: torc.v1.Order.leave:type_name -> torc.v1.Leave
+	13, // 20: torc.v1.Assignment.files:type_name -> torc.v1.File
+	57, // 21: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
+	15, // 22: torc.v1.View.members:type_name -> torc.v1.Member
+	3,  // 23: torc.v1.Member.node:type_name -> torc.v1.NodeID
+	13, // 24: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
+	26, // 25: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
+	2,  // 26: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
+	14, // 27: torc.v1.RunInfo.view:type_name -> torc.v1.View
+	27, // 28: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
+	10, // 29: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
+	9,  // 30: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
+	3,  // 31: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
+	1,  // 32: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
+	52, // 33: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
+	27, // 34: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
+	26, // 35: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
+	26, // 36: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
+	8,  // 37: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
+	35, // 38: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
+	26, // 39: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
+	7,  // 40: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
+	41, // 41: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	7,  // 42: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	10, // 43: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	12, // 44: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	14, // 45: torc.v1.Description.view:type_name -> torc.v1.View
+	26, // 46: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	49, // 47: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	14, // 48: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 49: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 50: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	19, // 51: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	21, // 52: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	23, // 53: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	24, // 54: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	28, // 55: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	30, // 56: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	32, // 57: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	45, // 58: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	47, // 59: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	34, // 60: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	36, // 61: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	36, // 62: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	37, // 63: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	39, // 64: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	23, // 65: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	43, // 66: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 67: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 68: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	11, // 69: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	20, // 70: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	22, // 71: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	21, // 72: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	25, // 73: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	29, // 74: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	31, // 75: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	33, // 76: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	46, // 77: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	48, // 78: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	35, // 79: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	21, // 80: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	21, // 81: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	38, // 82: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	40, // 83: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	21, // 84: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	44, // 85: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 86: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	68, // [68:87] is the sub-list for method output_type
+	49, // [49:68] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }
@@ -2735,19 +4068,23 @@ func file_torc_proto_init() {
 	if File_torc_proto != nil {
 		return
 	}
-	file_torc_proto_msgTypes[7].OneofWrappers = []any{
+	file_checkpoints_proto_init()
+	file_torc_proto_msgTypes[8].OneofWrappers = []any{
 		(*Order_Assign)(nil),
 		(*Order_View)(nil),
 		(*Order_Release)(nil),
 		(*Order_Stop)(nil),
+		(*Order_Save)(nil),
+		(*Order_Committed)(nil),
+		(*Order_Leave)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_torc_proto_rawDesc), len(file_torc_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   35,
+			NumEnums:      3,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -30,6 +30,8 @@ const (
 	Control_Status_FullMethodName = "/torc.v1.Control/Status"
 	Control_Follow_FullMethodName = "/torc.v1.Control/Follow"
 	Control_Stop_FullMethodName   = "/torc.v1.Control/Stop"
+	Control_Drain_FullMethodName  = "/torc.v1.Control/Drain"
+	Control_Audit_FullMethodName  = "/torc.v1.Control/Audit"
 	Control_Logs_FullMethodName   = "/torc.v1.Control/Logs"
 	Control_State_FullMethodName  = "/torc.v1.Control/State"
 )
@@ -55,6 +57,10 @@ type ControlClient interface {
 	// Follow streams what happens in a run from now on, beginning with its present state, until it ends.
 	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RunEvent], error)
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopReply, error)
+	// Drain asks a node to finish its step, leave the cluster and end.
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainReply, error)
+	// Audit tells which view made which steps of a run, as the journal has it.
+	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditReply, error)
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
 	// State reads the final State of a run, as the coordinator keeps it.
 	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
@@ -182,6 +188,26 @@ func (c *controlClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *controlClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainReply)
+	err := c.cc.Invoke(ctx, Control_Drain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuditReply)
+	err := c.cc.Invoke(ctx, Control_Audit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Logs_FullMethodName, cOpts...)
@@ -241,6 +267,10 @@ type ControlServer interface {
 	// Follow streams what happens in a run from now on, beginning with its present state, until it ends.
 	Follow(*FollowRequest, grpc.ServerStreamingServer[RunEvent]) error
 	Stop(context.Context, *StopRequest) (*StopReply, error)
+	// Drain asks a node to finish its step, leave the cluster and end.
+	Drain(context.Context, *DrainRequest) (*DrainReply, error)
+	// Audit tells which view made which steps of a run, as the journal has it.
+	Audit(context.Context, *AuditRequest) (*AuditReply, error)
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
 	// State reads the final State of a run, as the coordinator keeps it.
 	State(*StateRequest, grpc.ServerStreamingServer[Chunk]) error
@@ -280,6 +310,12 @@ func (UnimplementedControlServer) Follow(*FollowRequest, grpc.ServerStreamingSer
 }
 func (UnimplementedControlServer) Stop(context.Context, *StopRequest) (*StopReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
+}
+func (UnimplementedControlServer) Drain(context.Context, *DrainRequest) (*DrainReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
+}
+func (UnimplementedControlServer) Audit(context.Context, *AuditRequest) (*AuditReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Audit not implemented")
 }
 func (UnimplementedControlServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
@@ -434,6 +470,42 @@ func _Control_Stop_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Drain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Drain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Drain(ctx, req.(*DrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Audit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Audit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Audit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Audit(ctx, req.(*AuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(LogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -483,6 +555,14 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Stop",
 			Handler:    _Control_Stop_Handler,
 		},
+		{
+			MethodName: "Drain",
+			Handler:    _Control_Drain_Handler,
+		},
+		{
+			MethodName: "Audit",
+			Handler:    _Control_Audit_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -521,8 +601,12 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Peer_State_FullMethodName = "/torc.v1.Peer/State"
-	Peer_Join_FullMethodName  = "/torc.v1.Peer/Join"
+	Peer_State_FullMethodName    = "/torc.v1.Peer/State"
+	Peer_Copy_FullMethodName     = "/torc.v1.Peer/Copy"
+	Peer_Records_FullMethodName  = "/torc.v1.Peer/Records"
+	Peer_Fetch_FullMethodName    = "/torc.v1.Peer/Fetch"
+	Peer_Describe_FullMethodName = "/torc.v1.Peer/Describe"
+	Peer_Join_FullMethodName     = "/torc.v1.Peer/Join"
 )
 
 // PeerClient is the client API for Peer service.
@@ -531,8 +615,16 @@ const (
 //
 // Peer is served by every node to coordinator and members.
 type PeerClient interface {
-	// State reads the member's State of a run in canonical form, between two steps.
+	// State reads a State of a run in canonical form: the last one, or part of the copy that Copy named.
 	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	// Copy makes the members of a run copy State between two steps, for somebody who joins, and tells where it stands.
+	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (*StateCopy, error)
+	// Records streams how steps ended, from one step on, and goes on as steps are made until the caller has enough.
+	Records(ctx context.Context, in *RecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RecordPart], error)
+	// Fetch reads a file by its hash.
+	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	// Describe tells what the node knows of cluster and run, for a coordinator that lost its memory.
+	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
 	// Join forwards to the coordinator, so that a node may join by any member's address.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error)
 }
@@ -564,6 +656,64 @@ func (c *peerClient) State(ctx context.Context, in *StateRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_StateClient = grpc.ServerStreamingClient[Chunk]
 
+func (c *peerClient) Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (*StateCopy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StateCopy)
+	err := c.cc.Invoke(ctx, Peer_Copy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Records(ctx context.Context, in *RecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RecordPart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Records_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RecordsRequest, RecordPart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_RecordsClient = grpc.ServerStreamingClient[RecordPart]
+
+func (c *peerClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Fetch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FetchRequest, Chunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_FetchClient = grpc.ServerStreamingClient[Chunk]
+
+func (c *peerClient) Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Description)
+	err := c.cc.Invoke(ctx, Peer_Describe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *peerClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinReply)
@@ -580,8 +730,16 @@ func (c *peerClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.Cal
 //
 // Peer is served by every node to coordinator and members.
 type PeerServer interface {
-	// State reads the member's State of a run in canonical form, between two steps.
+	// State reads a State of a run in canonical form: the last one, or part of the copy that Copy named.
 	State(*StateRequest, grpc.ServerStreamingServer[Chunk]) error
+	// Copy makes the members of a run copy State between two steps, for somebody who joins, and tells where it stands.
+	Copy(context.Context, *CopyRequest) (*StateCopy, error)
+	// Records streams how steps ended, from one step on, and goes on as steps are made until the caller has enough.
+	Records(*RecordsRequest, grpc.ServerStreamingServer[RecordPart]) error
+	// Fetch reads a file by its hash.
+	Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error
+	// Describe tells what the node knows of cluster and run, for a coordinator that lost its memory.
+	Describe(context.Context, *DescribeRequest) (*Description, error)
 	// Join forwards to the coordinator, so that a node may join by any member's address.
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	mustEmbedUnimplementedPeerServer()
@@ -596,6 +754,18 @@ type UnimplementedPeerServer struct{}
 
 func (UnimplementedPeerServer) State(*StateRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method State not implemented")
+}
+func (UnimplementedPeerServer) Copy(context.Context, *CopyRequest) (*StateCopy, error) {
+	return nil, status.Error(codes.Unimplemented, "method Copy not implemented")
+}
+func (UnimplementedPeerServer) Records(*RecordsRequest, grpc.ServerStreamingServer[RecordPart]) error {
+	return status.Error(codes.Unimplemented, "method Records not implemented")
+}
+func (UnimplementedPeerServer) Fetch(*FetchRequest, grpc.ServerStreamingServer[Chunk]) error {
+	return status.Error(codes.Unimplemented, "method Fetch not implemented")
+}
+func (UnimplementedPeerServer) Describe(context.Context, *DescribeRequest) (*Description, error) {
+	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
 func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
@@ -632,6 +802,64 @@ func _Peer_State_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_StateServer = grpc.ServerStreamingServer[Chunk]
 
+func _Peer_Copy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CopyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Copy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Copy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Copy(ctx, req.(*CopyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Records_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RecordsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Records(m, &grpc.GenericServerStream[RecordsRequest, RecordPart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_RecordsServer = grpc.ServerStreamingServer[RecordPart]
+
+func _Peer_Fetch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FetchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Fetch(m, &grpc.GenericServerStream[FetchRequest, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_FetchServer = grpc.ServerStreamingServer[Chunk]
+
+func _Peer_Describe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Describe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Describe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Describe(ctx, req.(*DescribeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(JoinRequest)
 	if err := dec(in); err != nil {
@@ -658,6 +886,14 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*PeerServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "Copy",
+			Handler:    _Peer_Copy_Handler,
+		},
+		{
+			MethodName: "Describe",
+			Handler:    _Peer_Describe_Handler,
+		},
+		{
 			MethodName: "Join",
 			Handler:    _Peer_Join_Handler,
 		},
@@ -666,6 +902,16 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "State",
 			Handler:       _Peer_State_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Records",
+			Handler:       _Peer_Records_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Fetch",
+			Handler:       _Peer_Fetch_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+
+	"github.com/torctrain/torc/sharding"
 )
 
 // JSON is r in canonical form: no spaces, keys sorted, numbers as the shortest decimal that reads back as the same number.
@@ -21,12 +23,15 @@ func (r *Resolved) JSON() ([]byte, error) {
 var notResult = [][]string{
 	{"spec", "name"},
 	{"spec", "members"},
+	{"spec", "checkpoint"},
 	{"spec", "reduce", "pack"},
 	{"spec", "reduce", "hop_timeout"},
 	// Files count by content and role.
 	{"spec", "model"},
 	{"spec", "data", "train"},
 	{"spec", "data", "validation"},
+	{"spec", "data", "sources"},
+	{"spec", "data", "columns"}, // the files have their own
 }
 
 // Hash is the SHA-256 of the result part of r. It panics if r holds a number that JSON has not, which Check refuses.
@@ -73,6 +78,11 @@ func FromJSON(text []byte) (*Resolved, error) {
 		return nil, fmt.Errorf("read resolved spec: samples is %d: there is nothing to train on", r.Samples)
 	case len(r.Files) == 0:
 		return nil, fmt.Errorf("read resolved spec: it names no files")
+	}
+	for _, f := range r.Files {
+		if !(f.Weight >= 0 && f.Weight <= sharding.MaxWeight) {
+			return nil, fmt.Errorf("read resolved spec: weight of %s is %v: use at most %d", f.Role, f.Weight, sharding.MaxWeight)
+		}
 	}
 	return r, nil
 }

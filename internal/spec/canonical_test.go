@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/torctrain/torc/sharding"
 )
 
 // resolved is a spec in which every field that can be set is set.
@@ -56,7 +58,7 @@ func TestCanonicalFormStaysAsItIs(t *testing.T) {
 	const want = `{"class":"cpu-1","files":[{"path":"/x/model/config.json","role":"model/config.json","sha256":"0100000000000000000000000000000000000000000000000000000000000000","size":0},` +
 		`{"path":"/x/train/0","role":"train/0","sha256":"0200000000000000000000000000000000000000000000000000000000000000","size":1},` +
 		`{"path":"/x/validation/0","role":"validation/0","sha256":"0300000000000000000000000000000000000000000000000000000000000000","size":2}],"samples":7,` +
-		`"spec":{"batch":{"lanes":32,"micro":1},"data":{"max_tokens":512,"overflow":"truncate","train":["train.jsonl"],"validation":["v.jsonl"]},"members":{"max":3,"min":1},` +
+		`"spec":{"batch":{"lanes":32,"micro":1},"checkpoint":{"data":4,"every":100,"keep":2,"keep_best":0,"parity":"auto"},"data":{"max_tokens":512,"overflow":"truncate","train":["train.jsonl"],"validation":["v.jsonl"]},"members":{"max":3,"min":1},` +
 		`"method":{"modules":"linear","name":"lift","rank":16,"refresh":400},"model":"base","name":"<a&b>",` +
 		`"optimizer":{"beta1":0.9,"beta2":0.95,"clip":0,"eps":0.000001,"lr":0.0002,"schedule":"linear","warmup":0.03,"weight_decay":0},` +
 		`"reduce":{"bits":27,"hop_timeout":2000000000,"on_nonfinite":"stop","pack":true},"seed":42,"steps":10,"validate":{"every":5}}}`
@@ -72,7 +74,10 @@ func TestCanonicalFormStaysAsItIs(t *testing.T) {
 // interfaces.md: the result part is all but name, members, checkpoint, reduce.pack and reduce.hop_timeout; files count by
 // content.
 func TestHashIsOverTheResultPartAlone(t *testing.T) {
-	free := []string{"name", "model", "data.train", "data.validation", "reduce.pack", "reduce.hop_timeout", "members.min", "members.max"}
+	free := []string{
+		"name", "model", "data.train", "data.validation", "data.columns", "reduce.pack", "reduce.hop_timeout", "members.min", "members.max",
+		"checkpoint.every", "checkpoint.keep", "checkpoint.keep_best", "checkpoint.data", "checkpoint.parity", "checkpoint.mirror",
+	}
 	first := resolved(t).Hash()
 	seen := map[[32]byte]string{first: "nothing"}
 	leaves := 0
@@ -111,7 +116,9 @@ func TestHashIsOverTheResultPartAlone(t *testing.T) {
 	for name, do := range map[string]func(*Resolved){
 		"samples": func(r *Resolved) { r.Samples++ }, "class": func(r *Resolved) { r.Class += "x" },
 		"content": func(r *Resolved) { r.Files[1].SHA256[31]++ }, "size": func(r *Resolved) { r.Files[1].Size++ },
-		"role": func(r *Resolved) { r.Files[1].Role = "train/1" }, "order": func(r *Resolved) { slices.Reverse(r.Files) },
+		"weight": func(r *Resolved) { r.Files[1].Weight = 2 }, "columns": func(r *Resolved) { r.Files[1].Columns = sharding.Columns{"text": "x"} },
+		"bad rows": func(r *Resolved) { r.BadRows++ },
+		"role":     func(r *Resolved) { r.Files[1].Role = "train/1" }, "order": func(r *Resolved) { slices.Reverse(r.Files) },
 	} {
 		r := resolved(t)
 		do(r)
@@ -143,6 +150,8 @@ func change(v reflect.Value) {
 		*x++
 	case *[]string:
 		*x = append(slices.Clone(*x), "x")
+	case *sharding.Columns:
+		*x = sharding.Columns{"text": "x"}
 	default:
 		panic("a field of a type the test does not know: " + v.Type().String())
 	}
@@ -160,6 +169,8 @@ func TestFromJSONRefusesWhatWasNotResolved(t *testing.T) {
 		{`"lr":0.0002`, `"lr":-1`, "optimizer.lr is -1"},
 		{`"sha256":"01`, `"sha256":"`, "62 digits, want 64"},
 		{`"sha256":"01`, `"sha256":"zz`, "invalid byte"},
+		{`"role":"train/0"`, `"role":"train/0","weight":1e18`, "weight of train/0 is 1e+18"},
+		{`"role":"train/0"`, `"role":"train/0","weight":-1`, "weight of train/0 is -1"},
 		{`"class":"cpu-1","files":[`, `"class":"cpu-1","files":[],"x":[`, "unknown field"},
 	} {
 		if _, err := FromJSON([]byte(strings.Replace(good, c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -27,8 +27,30 @@ func (d decoder) fill(v reflect.Value, n *yaml.Node, path string) error {
 		return d.section(v, n, path)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String:
 		return d.list(v, n, path)
+	case v.Kind() == reflect.Map:
+		return d.names(v, n, path)
 	}
 	return d.scalar(v, n, path)
+}
+
+// names sets a map of texts.
+func (d decoder) names(v reflect.Value, n *yaml.Node, path string) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("%s: %s is %s: use name: name, …", d.at(n), path, show(n))
+	}
+	all := reflect.MakeMap(v.Type())
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, text := n.Content[i], reflect.New(v.Type().Elem()).Elem()
+		if all.MapIndex(reflect.ValueOf(k.Value)).IsValid() {
+			return fmt.Errorf("%s: key %q stands twice: remove one", d.at(k), join(path, k.Value))
+		}
+		if err := d.fill(text, n.Content[i+1], join(path, k.Value)); err != nil {
+			return err
+		}
+		all.SetMapIndex(reflect.ValueOf(k.Value), text)
+	}
+	v.Set(all)
+	return nil
 }
 
 func (d decoder) section(v reflect.Value, n *yaml.Node, path string) error {
@@ -117,7 +139,7 @@ func (d decoder) unknown(at *yaml.Node, v reflect.Value, path, key string) error
 
 // notYet are keys that people know from elsewhere, with what to do instead.
 var notYet = map[string]string{
-	"checkpoint": "State is kept at the end of a run only; remove it",
+	"method.age": "bias correction by the age of each coordinate is not wired into training yet; remove it, and keep optimizer.beta2 at 0.95",
 }
 
 // nearest is the known key most like the unknown one: the field of another section that has this very name, else the field

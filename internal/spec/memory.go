@@ -14,11 +14,16 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	}
 	if name := s.Method.Name; name == "sorsa" || name == "pissa" || name == "lora" {
 		state += 4 * k // the model's copy of the factors
+		if s.Method.Residual == "base" {
+			state += 4 * k // and what they were
+		}
 	}
+	decomposes := s.Method.Name == "sorsa" || s.Method.Name == "pissa"
+	widened := decomposes && (s.Method.Residual == "" || s.Method.Residual == "fp32") // what their start leaves is kept in float32
 	longest := 0
 	for _, p := range c.Params() {
 		longest = max(longest, p.Len())
-		if (s.Method.Name == "sorsa" || s.Method.Name == "pissa") && p.Module.Linear() { // what their start leaves is kept in float32
+		if widened && p.Module.Linear() {
 			use.Weights += int64(p.Len()) * int64(model.F32.Size()-c.DType.Size())
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/torctrain/torc/sharding"
 )
 
 // Parse reads a spec and fills in the defaults. file names it in errors, which begin with file:line where they concern one.
@@ -18,15 +20,26 @@ func Parse(file string, text []byte, set []string) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	overrides := make([]override, len(set))
-	for i, s := range set {
-		if overrides[i], err = parseOverride(s); err != nil {
+	d := decoder{at: func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }}
+	short := &rewriter{decoder: d, sources: map[string][]sharding.Source{}}
+	if err := short.rewrite(root, ""); err != nil {
+		return nil, err
+	}
+	var overrides []override
+	for _, text := range set {
+		o, err := parseOverride(text)
+		if err != nil {
 			return nil, err
 		}
+		short.at = func(*yaml.Node) string { return "--set " + text }
+		more, err := short.overrides(o)
+		if err != nil {
+			return nil, err
+		}
+		overrides = append(overrides, more...)
 	}
 	s := Default(methodName(root, overrides))
-	d := decoder{at: func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }}
-	if err := d.fill(reflect.ValueOf(&s).Elem(), root, ""); err != nil {
+	if err := d.fill(valueOf(&s), root, ""); err != nil {
 		return nil, err
 	}
 	for _, o := range overrides {
@@ -34,11 +47,18 @@ func Parse(file string, text []byte, set []string) (*Spec, error) {
 			return nil, err
 		}
 	}
+	s.Data.Sources = append(short.sources["data.train"], short.sources["data.validation"]...)
+	if s.Data.BadRows == "refuse" {
+		s.Data.BadRows = "" // one way to say it
+	}
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return &s, nil
 }
+
+// valueOf is what to points to, to be filled.
+func valueOf[T any](to *T) reflect.Value { return reflect.ValueOf(to).Elem() }
 
 // document returns the mapping at the root of the only YAML document in text.
 func document(file string, text []byte) (*yaml.Node, error) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/torctrain/torc/sharding"
 )
 
 const small = `model: base
@@ -62,6 +64,60 @@ members: {min: 2, max: 4}
 	}
 }
 
+func TestBetasStandForBeta1AndBeta2(t *testing.T) {
+	for _, c := range []struct{ spec, set string }{
+		{small + "optimizer: {beta1: 0.8, beta2: 0.98}\n", "seed=42"},
+		{small + "optimizer: {betas: [0.8, 0.98]}\n", "seed=42"},
+		{small + "optimizer:\n  betas: [0.8, 0.98]\n  lr: 2e-4\n", "seed=42"},
+		{small, "optimizer.betas=[0.8, 0.98]"},
+		{small, "optimizer={betas: [0.8, 0.98]}"},
+		{small + "optimizer: {betas: [0.1, 0.2]}\n", "optimizer.betas=[0.8, 0.98]"},
+	} {
+		want := Default("lift").Optimizer
+		want.Beta1, want.Beta2 = 0.8, 0.98
+		if got := parse(t, c.spec, c.set); got.Optimizer != want {
+			t.Errorf("%q with %q: %+v, want %+v", c.spec, c.set, got.Optimizer, want)
+		}
+	}
+}
+
+func TestEntriesOfDataMayBeMappings(t *testing.T) {
+	const text = `model: base
+data:
+  train:
+    - a.jsonl
+    - path: b*.jsonl
+      weight: 0.5
+      columns: {question: problem, answer: solution}
+  validation: {path: v.jsonl, columns: {}}
+  columns: {text: body}
+method: {name: lift}
+steps: 10
+`
+	b := sharding.Source{Path: "b*.jsonl", Weight: 0.5, Columns: sharding.Columns{"question": "problem", "answer": "solution"}}
+	v := sharding.Source{Path: "v.jsonl", Columns: sharding.Columns{}}
+	got := parse(t, text).Data
+	if d := cmp.Diff(sharding.Config{
+		Train: []string{"a.jsonl", "b*.jsonl"}, Validation: []string{"v.jsonl"}, Sources: []sharding.Source{b, v},
+		Columns: sharding.Columns{"text": "body"}, MaxTokens: 512, Overflow: "truncate",
+	}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+	for path, want := range map[string]sharding.Source{
+		"a.jsonl": {Path: "a.jsonl", Columns: sharding.Columns{"text": "body"}}, "b*.jsonl": b, "v.jsonl": v,
+	} {
+		if d := cmp.Diff(want, got.Source(path)); d != "" {
+			t.Errorf("source %s: -want +got\n%s", path, d)
+		}
+	}
+	if got := parse(t, text, "data.train=[c.jsonl, {path: d.jsonl, weight: 3}]").Data.Sources; !reflect.DeepEqual(got, []sharding.Source{{Path: "d.jsonl", Weight: 3}, v}) {
+		t.Errorf("after an override the sources are %+v", got)
+	}
+	if got := parse(t, text, "data.bad_rows=refuse").Data.BadRows; got != "" {
+		t.Errorf("bad_rows: refuse is written as %q", got)
+	}
+}
+
 func TestMethodOverrideBringsItsDefaults(t *testing.T) {
 	for _, set := range []string{"method.name=full", "method={name: full}"} {
 		got, err := Parse("run.yaml", []byte(small), []string{set})
@@ -85,7 +141,7 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 		{small + "optimizer:\n  lr: 1e-3\n  shedule: linear\n", "", `run.yaml:7: unknown key "optimizer.shedule", nearest known "optimizer.schedule"`},
 		{small + "batch: {lanse: 3}\n", "", `run.yaml:5: unknown key "batch.lanse", nearest known "batch.lanes"`},
 		{small + "Seed: 1\n", "", `run.yaml:5: unknown key "Seed", nearest known "seed"`},
-		{small + "checkpoint: {every: 10}\n", "", `run.yaml:5: unknown key "checkpoint": State is kept at the end`},
+		{small + "checkpoint: {keep: 1}\n", "", `checkpoint.keep is 1: use 2 to 1000`},
 		{small, "method.lead=5", "method.lead is 5: selection in the background is not built yet"},
 		{small + "? [a]\n: 1\n", "", "unknown key"},
 		{small + "seed: 1\nseed: 2\n", "", `run.yaml:6: key "seed" stands twice, first on line 5`},
@@ -98,7 +154,26 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 		{small + "reduce: {pack: maybe}\n", "", `run.yaml:5: reduce.pack is "maybe": use true or false`},
 		{small + "reduce: {hop_timeout: 2}\n", "", "run.yaml:5: reduce.hop_timeout is 2: use a time with its unit"},
 		{small + "optimizer: {lr: fast}\n", "", `run.yaml:5: optimizer.lr is "fast": use a number`},
-		{"model: base\nmethod: {name: lift}\nsteps: 1\ndata: {train: [{a: b}]}\n", "", "run.yaml:4: data.train[0] is a mapping: use a text"},
+		{"model: base\nmethod: {name: lift}\nsteps: 1\ndata: {train: [{a: b}]}\n", "", `run.yaml:4: unknown key "data.train[0].a", nearest known "data.train[0].path"`},
+		{"model: base\nmethod: {name: lift}\nsteps: 1\ndata: {train: [{weight: 2}]}\n", "", "run.yaml:4: data.train[0] has no path"},
+		{"model: base\nmethod: {name: lift}\nsteps: 1\ndata: {train: [{path: a, weight: 0}]}\n", "", "run.yaml:4: data.train[0].weight is 0: leave the file out"},
+		{"model: base\nmethod: {name: lift}\nsteps: 1\ndata: {train: [{path: a, weight: -1}]}\n", "", `weight of "a" is -1`},
+		{small, "data.validation=[{path: v, weight: 2}]", `weight of "v" is 2: only files of data.train have weights`},
+		{small, "data.train=[{path: v, sha256: 12}]", `sha256 of "v" is "12": write the 64 digits`},
+		{small, "data.columns={txt: a}", `data.columns has key "txt": samples have `},
+		{small, "data.columns={text: ''}", "data.columns.text is empty: name the key"},
+		{small, "data.columns=text", `data.columns is "text": use name: name`},
+		{small, "data.columns={text: a, text: b}", `key "data.columns.text" stands twice`},
+		{small, "data.columns={text: [a]}", "data.columns.text is a list: use a text"},
+		{small, "data.split=-0.1", "data.split is -0.1: use a share below 1"},
+		{small, "data.split=1.5", "data.split is 1.5: use a share below 1 or a whole number"},
+		{small, "data={split: 0.1, validation: v}", "data.split is 0.1 and data.validation names files"},
+		{small, "data.bad_rows=drop", `data.bad_rows is "drop": use refuse or skip`},
+		{small + "optimizer: {betas: 0.9}\n", "", "run.yaml:5: optimizer.betas is 0.9: use two numbers"},
+		{small + "optimizer: {betas: [0.9, 0.95, 1]}\n", "", "run.yaml:5: optimizer.betas is a list: use two numbers"},
+		{small + "optimizer: {betas: [0.9, x]}\n", "", `optimizer.beta2 is "x": use a number`},
+		{small + "optimizer: {beta1: 0.8, betas: [0.9, 0.95]}\n", "", `key "optimizer.beta1" stands twice`},
+		{small, "optimizer.betas=[0.9]", "--set optimizer.betas=[0.9]: optimizer.betas is a list: use two numbers"},
 
 		{"data: {train: [a]}\nmethod: {name: lift}\nsteps: 1\n", "", "run.yaml: model is not given"},
 		{"model: base\nmethod: {name: lift}\nsteps: 1\n", "", "run.yaml: data.train is not given"},
@@ -110,7 +185,7 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 		{small + "reduce: {bits: 40}\n", "", "run.yaml: reduce.bits is 40"},
 		{small + "data: {train: [a], max_tokens: 1}\n", "", `key "data" stands twice`},
 		{small + "batch: {lanes: 0}\n", "", "run.yaml: batch.lanes is 0: use 1 to"},
-		{small + "validate: {every: 5}\n", "", "run.yaml: validate.every is 5, but data.validation is not given"},
+		{small + "validate: {every: 5}\n", "", "run.yaml: validate.every is 5, but neither data.validation nor data.split is given"},
 		{small + "members: {min: 3, max: 2}\n", "", "run.yaml: members.max is 2: use at least members.min, which is 3"},
 		{small + "members: {min: 3}\nbatch: {lanes: 2}\n", "", "run.yaml: members.min is 3, but batch.lanes seats 2"},
 
@@ -139,7 +214,7 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 // Every field of every section must be of a type that Parse can fill: a new one of another type fails here, not at a user's.
 func TestEveryFieldCanBeParsed(t *testing.T) {
 	values := map[string]string{
-		"string": "x", "int": "1", "int64": "1", "uint64": "1", "float64": "1", "bool": "true", "slice": "[x]", "Duration": "1s",
+		"string": "x", "int": "1", "int64": "1", "uint64": "1", "float64": "1", "bool": "true", "slice": "[x]", "map": "{text: x}", "Duration": "1s",
 	}
 	var walk func(section reflect.Type, prefix string)
 	walk = func(section reflect.Type, prefix string) {

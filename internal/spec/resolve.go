@@ -3,7 +3,6 @@ package spec
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/sharding"
 )
 
@@ -22,8 +22,12 @@ type Resolved struct {
 	Spec `json:"spec"` // with Steps, without Epochs
 	// Files are in the order in which they are used: the model's, then the data's as Data names them.
 	Files []File `json:"files"`
-	// Samples is N, the number of samples in data.train.
+	// Samples is N, the number of samples in an epoch: those of data.train but the bad and the held out, times their weights.
 	Samples int `json:"samples"`
+	// BadRows is the number of rows of the data files that are passed over, as data.bad_rows allows.
+	BadRows int `json:"bad_rows,omitempty"`
+	// Bad are the first of them, for people; they do not travel.
+	Bad []error `json:"-"`
 	// Class is the arithmetic class of the members, empty until the coordinator pins that of the first.
 	Class string `json:"class"`
 }
@@ -36,6 +40,9 @@ type File struct {
 	Path string `json:"path"`
 	// Role is the name under which the spec knows it: "model/config.json", "train/0", "validation/3".
 	Role string `json:"role"`
+	// Weight and Columns say how a data file is used, where that is not as usual.
+	Weight  float64          `json:"weight,omitempty"`
+	Columns sharding.Columns `json:"columns,omitempty"`
 }
 
 // Sum is a SHA-256, in hex where it is text.
@@ -53,29 +60,36 @@ func (s *Sum) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Resolve finds and hashes every file that s names, relative to dir, and counts samples and steps.
-func Resolve(s *Spec, dir string) (*Resolved, error) {
+// Found are places on this machine of what a spec names by other means than a path: the directory of a model, the files of a
+// data path. What is not in it is a path.
+type Found map[string][]string
+
+// Resolve finds and hashes every file that s names, relative to dir, looks whether the weights are those of the model,
+// and counts samples and steps.
+func Resolve(s *Spec, dir string) (*Resolved, error) { return ResolveFound(s, dir, nil) }
+
+// ResolveFound is Resolve with places that were looked for before.
+func ResolveFound(s *Spec, dir string, found Found) (*Resolved, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
 	r := &Resolved{Spec: *s}
-	if err := r.addModel(within(dir, s.Model)); err != nil {
+	base := within(dir, s.Model)
+	if place := found[s.Model]; len(place) == 1 {
+		base = place[0]
+	}
+	if err := r.addModel(base); err != nil {
 		return nil, err
 	}
-	train, err := r.addData("train", s.Data.Train, dir)
-	if err != nil {
+	if err := r.addAll(dir, found); err != nil {
 		return nil, err
 	}
-	validation, err := r.addData("validation", s.Data.Validation, dir)
-	if err != nil {
-		return nil, err
-	}
-	if r.Samples, err = sharding.Count(train); err != nil {
+	if r.Samples, err = r.count("train"); err != nil {
 		return nil, fmt.Errorf("data.train: %w", err)
 	}
-	if len(validation) > 0 {
-		if _, err := sharding.Count(validation); err != nil {
+	if len(s.Data.Validation) > 0 { // what is held out has been read already
+		if _, err := r.count("validation"); err != nil {
 			return nil, fmt.Errorf("data.validation: %w", err)
 		}
 	}
@@ -89,6 +103,93 @@ func Resolve(s *Spec, dir string) (*Resolved, error) {
 	return r, nil
 }
 
+// addAll adds the data files.
+func (r *Resolved) addAll(dir string, found Found) error {
+	if err := r.addData("train", r.Data.Train, dir, found); err != nil {
+		return err
+	}
+	if err := r.addData("validation", r.Data.Validation, dir, found); err != nil {
+		return err
+	}
+	r.addHeld()
+	return nil
+}
+
+// Look opens the samples of s without its model, for people to look at; valid is nil if there are none. Bad rows are passed
+// over, whatever s says of them: the datasets know how many there are.
+func Look(s *Spec, dir string, found Found) (train, valid *sharding.Dataset, err error) {
+	r := &Resolved{Spec: *s}
+	r.Data.BadRows = "skip"
+	if dir, err = filepath.Abs(dir); err == nil {
+		err = r.addAll(dir, found)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if train, err = sharding.IndexPart(r.files("train"), r.Data.Part(r.Seed, false)); err != nil {
+		return nil, nil, fmt.Errorf("data.train: %w", err)
+	}
+	if files := r.files("validation"); len(files) > 0 {
+		if valid, err = sharding.IndexPart(files, r.Data.Part(r.Seed, true)); err != nil {
+			return nil, nil, fmt.Errorf("data.validation: %w", err)
+		}
+	}
+	return train, valid, nil
+}
+
+// files are the data files of a kind as they are used.
+func (r *Resolved) files(kind string) []sharding.File {
+	var files []sharding.File
+	for _, f := range r.Files {
+		if strings.HasPrefix(f.Role, kind+"/") {
+			files = append(files, sharding.File{Path: f.Path, Name: f.Path, Columns: f.Columns, Weight: f.Weight})
+		}
+	}
+	return files
+}
+
+// addHeld adds the training files once more as those of the validation, if data.split holds out some of their samples.
+func (r *Resolved) addHeld() {
+	if r.Data.Split == 0 {
+		return
+	}
+	for _, f := range slices.Clone(r.Files) {
+		if rest, ok := strings.CutPrefix(f.Role, "train/"); ok {
+			f.Role, f.Weight = "validation/"+rest, 0
+			r.Files = append(r.Files, f)
+		}
+	}
+}
+
+// count reads the data files of a kind and returns the number of their samples.
+func (r *Resolved) count(kind string) (int, error) {
+	n, bad, err := sharding.CountPart(r.files(kind), r.Data.Part(r.Seed, kind == "validation"))
+	r.BadRows += bad.Count
+	r.Bad = append(r.Bad, bad.First...)
+	return n, err
+}
+
+// Dataset opens the samples of the run: kind is "train" or "validation", files are those of the kind in the order of Files,
+// wherever they lie here. What packed files hold is kept under cacheDir. It is the same on every machine.
+func (r *Resolved) Dataset(kind string, files []sharding.File, cacheDir string) (*sharding.Dataset, error) {
+	files = slices.Clone(files)
+	n := 0
+	for _, f := range r.Files {
+		if !strings.HasPrefix(f.Role, kind+"/") {
+			continue
+		}
+		if n == len(files) {
+			return nil, fmt.Errorf("open data.%s: %d files, the spec has more", kind, n)
+		}
+		files[n].Columns, files[n].Weight = f.Columns, f.Weight
+		n++
+	}
+	if n != len(files) {
+		return nil, fmt.Errorf("open data.%s: %d files, the spec has %d", kind, len(files), n)
+	}
+	return sharding.OpenPart(files, r.Data.Part(r.Seed, kind == "validation"), cacheDir)
+}
+
 // Plan is the data order of the run.
 func (r *Resolved) Plan() sharding.Plan {
 	return sharding.NewPlan(r.Samples, r.Batch.Micro, r.Batch.Lanes, r.Seed)
@@ -100,19 +201,15 @@ var optional = []string{
 	"generation_config.json",
 }
 
-const (
-	single  = "model.safetensors"
-	indexed = "model.safetensors.index.json"
-)
-
-// addModel adds the files of the model in dir.
+// addModel adds the files of the model in dir, after a look at their headers: a damaged or foreign model is refused here and
+// not by the nodes.
 func (r *Resolved) addModel(dir string) error {
 	if info, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("model: %w: name a directory with config.json, safetensors and tokenizer.json", err)
 	} else if !info.IsDir() {
 		return fmt.Errorf("model: %s is no directory: name the one with config.json, safetensors and tokenizer.json", dir)
 	}
-	weights, err := weightFiles(dir)
+	_, weights, err := model.Check(dir)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
@@ -133,64 +230,42 @@ func (r *Resolved) addModel(dir string) error {
 	return nil
 }
 
-// weightFiles are the names of the safetensors files in dir, the index first where there is one.
-func weightFiles(dir string) ([]string, error) {
-	if _, err := os.Stat(filepath.Join(dir, single)); err == nil {
-		return []string{single}, nil
-	}
-	text, err := os.ReadFile(filepath.Join(dir, indexed))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has neither %s nor %s: download the model's weights as safetensors", dir, single, indexed)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, indexed), err)
-	}
-	files := map[string]bool{}
-	for tensor, file := range index.WeightMap {
-		if file != filepath.Base(file) || !strings.HasSuffix(file, ".safetensors") {
-			return nil, fmt.Errorf("%s puts tensor %q into %q, which is no safetensors file beside it", filepath.Join(dir, indexed), tensor, file)
-		}
-		files[file] = true
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%s names no tensor", filepath.Join(dir, indexed))
-	}
-	names := []string{indexed}
-	for file := range files {
-		names = append(names, file)
-	}
-	slices.Sort(names[1:])
-	return names, nil
-}
-
-// addData adds the files that the patterns of data.kind match, and returns their paths.
-func (r *Resolved) addData(kind string, patterns []string, dir string) ([]string, error) {
-	var paths []string
+// addData adds the files that the patterns of data.kind match.
+func (r *Resolved) addData(kind string, patterns []string, dir string, places Found) error {
+	count := 0
 	by := map[string]string{}
 	for i, pattern := range patterns {
 		name := fmt.Sprintf("data.%s[%d]", kind, i)
-		found, err := expand(pattern, dir)
-		if err != nil {
-			return nil, fmt.Errorf("%s is %q: %w", name, pattern, err)
+		source := r.Data.Source(pattern)
+		found, known := places[pattern]
+		if !known {
+			var err error
+			if found, err = expand(pattern, dir); err != nil {
+				return fmt.Errorf("%s is %q: %w", name, pattern, err)
+			}
+		}
+		if len(found) > 1 && source.SHA256 != "" {
+			return fmt.Errorf("%s is %q: sha256 is given, but %d files match: name one", name, pattern, len(found))
 		}
 		for _, path := range found {
 			if other, twice := by[path]; twice {
-				return nil, fmt.Errorf("%s is %q: matches %s, which %q names already: each file is used once", name, pattern, path, other)
+				return fmt.Errorf("%s is %q: matches %s, which %q names already: each file is used once", name, pattern, path, other)
 			}
 			by[path] = pattern
-			if err := r.add(name, fmt.Sprintf("%s/%d", kind, len(paths)), path); err != nil {
-				return nil, err
+			if err := r.add(name, fmt.Sprintf("%s/%d", kind, count), path); err != nil {
+				return err
 			}
-			paths = append(paths, path)
+			count++
+			f := &r.Files[len(r.Files)-1]
+			if f.Columns = source.Columns; source.Weight != 1 {
+				f.Weight = source.Weight
+			}
+			if source.SHA256 != "" && !strings.EqualFold(source.SHA256, hex.EncodeToString(f.SHA256[:])) {
+				return fmt.Errorf("%s: %s has SHA-256 %x, the spec says %s: it is another file", name, path, f.SHA256, source.SHA256)
+			}
 		}
 	}
-	return paths, nil
+	return nil
 }
 
 // expand returns the files that pattern matches, by name; relative patterns start in dir.

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/sharding"
 )
@@ -35,6 +36,8 @@ type Spec struct {
 	Reduce allreduce.Config `yaml:"reduce" json:"reduce"`
 	// Members bounds how many nodes take part; it is no part of the result.
 	Members Members `yaml:"members" json:"members"`
+	// Checkpoint says when checkpoints are taken and which stay; it is no part of the result.
+	Checkpoint checkpoints.Config `yaml:"checkpoint" json:"checkpoint"`
 }
 
 // Validation says when the validation loss is measured, by forward-only steps.
@@ -76,6 +79,8 @@ func Default(method string) Spec {
 		Seed:      42,
 		Reduce:    allreduce.Default(),
 		Members:   Members{Min: 1},
+
+		Checkpoint: checkpoints.Default(),
 	}
 }
 
@@ -85,7 +90,7 @@ func (s *Spec) Check() error {
 	if err := s.checkOwn(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{s.Data.Validate, s.Method.Validate, s.Optimizer.Validate, s.Reduce.Validate} {
+	for _, check := range []func() error{s.Data.Validate, s.Method.Validate, s.Optimizer.Validate, s.Reduce.Validate, s.Checkpoint.Validate} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -101,8 +106,8 @@ func (s *Spec) checkOwn() error {
 		return fmt.Errorf("data.train is not given: name the files to train on")
 	case s.Validate.Every < 0:
 		return fmt.Errorf("validate.every is %d: use a number of steps, or 0 for the last step alone", s.Validate.Every)
-	case s.Validate.Every > 0 && len(s.Data.Validation) == 0:
-		return fmt.Errorf("validate.every is %d, but data.validation is not given: name files, or remove validate", s.Validate.Every)
+	case s.Validate.Every > 0 && len(s.Data.Validation) == 0 && s.Data.Split == 0:
+		return fmt.Errorf("validate.every is %d, but neither data.validation nor data.split is given: name files, or remove validate", s.Validate.Every)
 	case s.Batch.Lanes < 1 || s.Batch.Lanes > maxBatch:
 		return fmt.Errorf("batch.lanes is %d: use 1 to %d", s.Batch.Lanes, maxBatch)
 	case s.Batch.Micro < 1 || s.Batch.Micro > maxBatch:

@@ -22,6 +22,8 @@ func (n NodeID) String() string { return fmt.Sprintf("%s#%08x", n.Name, uint32(n
 type Member struct {
 	Node NodeID
 	Addr string // host:port of the node's gRPC server, where its ring links and peer calls arrive
+	// Host and Zone are labels of the node: what fails together with it. Empty: nothing known.
+	Host, Zone string `json:",omitempty"`
 }
 
 // View is an immutable list of members with their lanes. Members are sorted by (name, boot); a member's index is its
@@ -33,6 +35,7 @@ type View struct {
 	Members     []Member
 	Owner       []int // (L) lane → rank
 	Ring        []int // (n) position on the ring → rank
+	Relay       bool  // short sums go around the ring too: some members cannot talk to each other
 }
 
 // Rank returns the index of node in the view, or -1.
@@ -78,6 +81,13 @@ func (v *View) Hash() uint64 {
 		str(m.Node.Name)
 		num(m.Node.Boot)
 		str(m.Addr)
+		if m.Host != "" || m.Zone != "" {
+			str(m.Host)
+			str(m.Zone)
+		}
+	}
+	if v.Relay {
+		num(1)
 	}
 	for _, list := range [][]int{v.Owner, v.Ring} {
 		num(uint64(len(list)))

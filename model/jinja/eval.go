@@ -12,8 +12,10 @@ type run struct {
 	inner    int              // macros and blocks around whose output is a value
 	macros   int              // that call each other
 	compared int              // lists in lists that are being compared
+	top      *scope
 	spans    []Span
-	line     int // of the node evaluated last that has one
+	turns    map[*Dict]*turn // by item of a loop; nil unless somebody asks
+	line     int             // of the node evaluated last that has one
 	used     int
 	globals  map[string]any
 }
@@ -162,10 +164,12 @@ func (l loop) execute(r *run, s *scope) control {
 	changes := new(changed)
 	for i, v := range items {
 		r.work(1)
-		in := s.inside()
+		in, from := s.inside(), r.out.Len()
 		r.bind(in, l.targets, v)
 		in.set("loop", &position{items, i, changes})
-		if r.execute(l.body, in) == breaks {
+		ended := r.execute(l.body, in)
+		r.turned(v, from)
+		if ended == breaks {
 			break
 		}
 	}

@@ -34,18 +34,25 @@ func (t *Template) Marks() bool { return t.marks }
 // Render returns the text of the template with variables, and the parts inside {% generation %} in their order.
 // Values are nil, bool, int, float64, string, List and *Dict; they are not changed.
 func (t *Template) Render(variables *Dict) (text string, spans []Span, err error) {
+	return t.render(t.start(variables))
+}
+
+// start prepares a rendering.
+func (t *Template) start(variables *Dict) *run {
+	r := &run{out: new(strings.Builder), top: &scope{names: map[string]any{}}, globals: globals()}
+	for _, name := range variables.keys {
+		r.top.names[name] = variables.values[name]
+	}
+	return r
+}
+
+func (t *Template) render(r *run) (text string, spans []Span, err error) {
 	defer func() {
 		if err = caught(recover(), err); err != nil {
 			text, spans = "", nil
 		}
 	}()
-	r := &run{out: new(strings.Builder)}
-	top := &scope{names: map[string]any{}}
-	for _, name := range variables.keys {
-		top.names[name] = variables.values[name]
-	}
-	r.globals = globals()
-	r.execute(t.body, top)
+	r.execute(t.body, r.top)
 	return r.out.String(), r.spans, nil
 }
 

@@ -112,6 +112,19 @@ func openShards(dir string, weightMap map[string]string) (_ *Model, err error) {
 // Names are the names of all tensors, sorted. Not to be changed.
 func (m *Model) Names() []string { return m.names }
 
+// Files are the names of the files in the model's directory, sorted but for the index, which comes first if there is one.
+func (m *Model) Files() []string {
+	var names []string
+	for _, f := range m.files {
+		names = append(names, filepath.Base(f.path))
+	}
+	slices.Sort(names)
+	if len(names) == 1 && names[0] == SingleName {
+		return names
+	}
+	return append([]string{IndexName}, names...)
+}
+
 // Path is the file that holds the tensor of that name, "" if none does.
 func (m *Model) Path(name string) string {
 	if f := m.where[name]; f != nil {

@@ -1,10 +1,11 @@
 """Writes the golden models of this directory: what transformers computes in float32 for tiny random models.
 
-    python make_golden.py        # writes llama/ llama31/ mistral/ qwen2/ qwen3/ beside itself
+    python make_golden.py        # writes a directory for each of MODELS beside itself
 
 Each directory is a model as save_pretrained writes it (config.json, model.safetensors in the stored type) plus
 golden.safetensors: tokens and targets (-1: does not count) of two sequences laid end to end with their starts, the logits of
-each, the sum of the counted losses, and the gradient of that sum by every parameter. The weights are rounded to the stored
+each, the sum of the counted losses, the gradient of that sum by every parameter, and what generate makes greedily of the
+first tokens, with the smallest distance by which a token won. The weights are rounded to the stored
 type first, then everything is computed in float32 with eager attention, one sequence at a time.
 Made with the versions and the seed that stand in the metadata of golden.safetensors.
 """
@@ -14,6 +15,7 @@ import torch, transformers
 from safetensors.torch import save_file
 
 SEED = 43
+GREEDY = 30  # tokens to generate
 torch.set_num_threads(1)
 HERE = pathlib.Path(__file__).parent
 SHAPE = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -24,6 +26,9 @@ MODELS = {
     "llama31": (transformers.LlamaConfig(**SHAPE, rope_parameters=LLAMA3), torch.float32),
     "mistral": (transformers.MistralConfig(**SHAPE, sliding_window=5), torch.float16),
     "qwen2": (transformers.Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True), torch.bfloat16),
+    "llama_bias": (transformers.LlamaConfig(**SHAPE, head_dim=10, attention_bias=True, mlp_bias=True), torch.float16),
+    "llama_linear": (transformers.LlamaConfig(**SHAPE | dict(num_key_value_heads=1), rope_parameters=dict(rope_type="linear", rope_theta=500.0, factor=4.0)), torch.bfloat16),
+    "qwen3_bias": (transformers.Qwen3Config(**SHAPE, head_dim=14, attention_bias=True, use_sliding_window=True, sliding_window=4, max_window_layers=1), torch.float32),
     "qwen3": (transformers.Qwen3Config(**SHAPE, head_dim=8, tie_word_embeddings=True), torch.bfloat16),
 }
 
@@ -53,9 +58,17 @@ def golden(name, config, dtype):
         total = total + torch.nn.functional.cross_entropy(y, target, ignore_index=-1, reduction="sum")
         tokens.append(ids[0]), targets.append(target), logits.append(y.detach()), starts.append(starts[-1] + n)
     total.backward()
+    prompt, ids, margin = tokens[0][None, :5], tokens[0][None, :5], float("inf")
+    with torch.no_grad():
+        for _ in range(GREEDY):
+            top = model(ids).logits[0, -1].topk(2)
+            margin = min(margin, float(top.values[0] - top.values[1]))
+            ids = torch.cat([ids, top.indices[None, :1]], 1)
+        made = model.eval().generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=GREEDY, eos_token_id=None, pad_token_id=0)
+    assert torch.equal(ids, made) and margin > 2e-4, (name, margin)
     tensors = {"grad." + k: p.grad for k, p in model.named_parameters()}
     tensors |= {"tokens": torch.cat(tokens).int(), "targets": torch.cat(targets).int(), "starts": torch.tensor(starts).int(),
-                "logits": torch.cat(logits), "loss": total.detach()}
+                "logits": torch.cat(logits), "loss": total.detach(), "greedy": made[0, 5:].int(), "margin": torch.tensor(margin)}
     made = f"torch {torch.__version__}, transformers {transformers.__version__}, seed {SEED}"
     save_file({k: v.contiguous() for k, v in tensors.items()}, out / "golden.safetensors", {"made_with": made})
 

@@ -22,31 +22,56 @@ type Chat struct {
 // missing. tools is a JSON list of function schemas, or empty.
 //
 // What the assistant says is what the template has inside {% generation %}. Where it has no such tag, it is what an
-// assistant's message adds to the prompt in front of it, up to its last special token; that needs a template which renders
-// the first messages alike whatever follows, and another is refused.
+// assistant's message adds to the prompt in front of it, up to its last special token. A template that renders the first
+// messages otherwise when others follow has a loop over the messages, or is refused: then it is what the loop writes for the
+// message, less what add_generation_prompt adds.
 //
 // The assistant's text is encoded apart from what is in front of it, as a model meets it that is given the prompt.
 // A tokenizer that writes a mark in front of any text (Metaspace) takes the whole at once instead, and a token across the border
 // counts as the assistant's.
+//
+// An error is a *ChatError if another conversation could do better with the same template.
 func (t *Tokenizer) Chat(messages []json.RawMessage, tools json.RawMessage) (*Chat, error) {
 	c, err := t.conversation(messages, tools)
 	if err != nil {
 		return nil, err
 	}
+	text, spans, err := c.said()
+	if err != nil {
+		return nil, &ChatError{err}
+	}
+	return t.cut(text, spans), nil
+}
+
+// ChatError says why a chat template does not take a conversation.
+type ChatError struct{ err error }
+
+func (e *ChatError) Error() string { return e.err.Error() }
+
+// Unwrap is the cause.
+func (e *ChatError) Unwrap() error { return e.err }
+
+// said renders the conversation and finds what the assistant says.
+func (c *conversation) said() (string, []jinja.Span, error) {
 	text, spans, err := c.render(len(c.messages), false)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if !c.template.Marks() {
-		if spans, err = c.answers(text); err != nil {
-			return nil, err
+		if spans, err = c.answers(text); errors.Is(err, errUnstable) {
+			if turns, ok := c.turns(text); ok {
+				spans, err = turns, nil
+			}
+		}
+		if err != nil {
+			return "", nil, err
 		}
 	}
 	spans = merged(spans)
 	if len(spans) == 0 {
-		return nil, errors.New("the chat template writes nothing that the assistant says")
+		return "", nil, errors.New("the chat template writes nothing that the assistant says")
 	}
-	return t.cut(text, spans), nil
+	return text, spans, nil
 }
 
 // templates are a model's chat templates.
@@ -132,8 +157,8 @@ func (t *Tokenizer) chatTemplate(name string) (*jinja.Template, error) {
 	return parsed, nil
 }
 
-// render returns the text of the first n messages.
-func (c *conversation) render(n int, prompt bool) (string, []jinja.Span, error) {
+// variables are what the template renders the first n messages with.
+func (c *conversation) variables(n int, prompt bool) *jinja.Dict {
 	v := new(jinja.Dict)
 	v.Set("messages", c.messages[:n:n])
 	v.Set("tools", c.tools)
@@ -142,7 +167,12 @@ func (c *conversation) render(n int, prompt bool) (string, []jinja.Span, error) 
 	for name, token := range c.tok.chats.special {
 		v.Set(name, token)
 	}
-	text, spans, err := c.template.Render(v)
+	return v
+}
+
+// render returns the text of the first n messages.
+func (c *conversation) render(n int, prompt bool) (string, []jinja.Span, error) {
+	text, spans, err := c.template.Render(c.variables(n, prompt))
 	if err != nil {
 		return "", nil, fmt.Errorf("render %d messages with the model's chat template: %w", n, err)
 	}
@@ -187,8 +217,38 @@ func (c *conversation) prefix(text string, n int, prompt bool) (int, error) {
 	return len(part), nil
 }
 
+// turns finds what the assistant says as what a loop over the messages writes for each, less what a prompt begins with.
+func (c *conversation) turns(text string) ([]jinja.Span, bool) {
+	prompted, _, err := c.render(len(c.messages), true)
+	if err != nil || !strings.HasPrefix(prompted, text) {
+		return nil, false
+	}
+	head := prompted[len(text):]
+	var items []*jinja.Dict
+	for _, m := range c.messages {
+		if role, _ := m.(*jinja.Dict).Get("role"); role == "assistant" {
+			items = append(items, m.(*jinja.Dict))
+		}
+	}
+	again, spans, err := c.template.Turns(c.variables(len(c.messages), false), items)
+	if err != nil || again != text {
+		return nil, false
+	}
+	for i, s := range spans {
+		if s.End == 0 || !strings.HasPrefix(text[s.Start:s.End], head) {
+			return nil, false
+		}
+		spans[i].Start += len(head)
+		spans[i].End = spans[i].Start + len(c.tok.trimmed(text[spans[i].Start:s.End]))
+	}
+	return spans, true
+}
+
+// errUnstable is why what the assistant says is looked for otherwise.
+var errUnstable = errors.New("what the assistant says cannot be told apart")
+
 func (c *conversation) unstable(n int) error {
-	return fmt.Errorf("the model's chat template renders the first %d messages otherwise when others follow, so what the assistant says cannot be told apart: mark it with {%% generation %%} and {%% endgeneration %%} in a chat_template.jinja, or give one answer to a sample", n)
+	return fmt.Errorf("the model's chat template renders the first %d messages otherwise when others follow, so %w: mark it with {%% generation %%} and {%% endgeneration %%} in a chat_template.jinja, or give one answer to a sample", n, errUnstable)
 }
 
 // trimmed is an answer without the white space behind its last special token: the model stops there.

@@ -12,11 +12,10 @@ import (
 
 // chatCase is a conversation of testdata/make_chat.py, with the answer of transformers.
 type chatCase struct {
-	Kind, Template, Messages string
-	IDs                      []int32
-	Apart                    []int32 // ids when each answer is encoded apart, where those are others
-	Says                     []int   // places of ids that the assistant says
-	Unstable                 bool    // the template renders an answer otherwise when messages follow
+	Kind, Template, Messages, Tools string
+	IDs                             []int32
+	Apart                           []int32 // ids when each answer is encoded apart, where those are others
+	Says                            []int   // places of ids that the assistant says
 }
 
 type chatGolden struct {
@@ -83,18 +82,15 @@ func places(counted []bool) []int {
 func TestConversationsHaveTheTokensOfTransformers(t *testing.T) {
 	g := chatGoldens(t)
 	toks := map[string]*Tokenizer{}
-	masks := 0
+	masks, tooled := 0, 0
 	for _, c := range g.Cases {
 		key := c.Kind + "/" + c.Template
 		if toks[key] == nil {
 			toks[key] = chatter(t, c.Kind, g.Configs[c.Kind], g.Sources[c.Template])
 		}
-		got, err := toks[key].Chat(messagesOf(t, c.Messages), nil)
-		if c.Unstable {
-			if err == nil || !strings.Contains(err.Error(), "mark it with {% generation %}") {
-				t.Errorf("%s %s: %v, want a refusal", key, c.Messages, err)
-			}
-			continue
+		got, err := toks[key].Chat(messagesOf(t, c.Messages), json.RawMessage(c.Tools))
+		if c.Tools != "" {
+			tooled++
 		}
 		if c.Apart != nil {
 			c.IDs = c.Apart
@@ -115,8 +111,8 @@ func TestConversationsHaveTheTokensOfTransformers(t *testing.T) {
 			t.Errorf("%s %s: the assistant says %v, want %v, of %q", key, c.Messages, places(got.Counted), c.Says, toks[key].spell(c.IDs))
 		}
 	}
-	if masks < 100 {
-		t.Errorf("%d masks compared", masks)
+	if masks < 100 || tooled < 50 {
+		t.Errorf("%d masks and %d conversations with tools compared", masks, tooled)
 	}
 }
 
@@ -130,6 +126,9 @@ func (t *Tokenizer) spell(ids []int32) []string {
 }
 
 const small = `{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}`
+
+// byIndex is small without a loop over the messages.
+var byIndex = strings.NewReplacer("{% for m in messages %}", "{% for i in range(messages|length) %}", "m.", "messages[i].").Replace(small)
 
 const smallConfig = `{"bos_token": "<s>", "eos_token": "</s>", "added_tokens_decoder": {"500": {"content": "</s>", "special": true}, "501": {"content": "<s>", "special": true}}`
 
@@ -209,6 +208,24 @@ func TestWhatTheAssistantSaysCounts(t *testing.T) {
 	}
 }
 
+// Templates like Qwen3's write less of an answer when others follow; what they write for each answer counts all the same.
+func TestAnAnswerMayBeWrittenOtherwiseWhenOthersFollow(t *testing.T) {
+	tok := chatterIn(t, smallConfig+`}`, `{{ messages|length }}{% for m in messages %}{% if m.role == 'assistant' %}[assistant]{% if loop.last %}<think>{% endif %}{% else %}[user]{% endif %}{{ m.content }}{% if m.role == 'assistant' %}</s>{{ '\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}`)
+	got, err := tok.Chat(messagesOf(t, `[{"role":"user","content":"2+2?"},{"role":"assistant","content":"4"},{"role":"user","content":"And?"},{"role":"assistant","content":"no"}]`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for i, id := range got.Tokens {
+		if got.Counted[i] {
+			said += tok.Decode([]int32{id}, false)
+		}
+	}
+	if whole := tok.Decode(got.Tokens, false); said != "4</s><think>no</s>" || whole != "4[user]2+2?[assistant]4</s>\n[user]And?[assistant]<think>no</s>\n" {
+		t.Errorf("of %q %q counts", whole, said)
+	}
+}
+
 func TestConversationsThatCannotBeReadSayWhy(t *testing.T) {
 	exchange := `[{"role":"user","content":"2+2?"},{"role":"assistant","content":"4"}]`
 	for _, c := range []struct{ template, messages, want string }{
@@ -217,7 +234,10 @@ func TestConversationsThatCannotBeReadSayWhy(t *testing.T) {
 		{"{{ raise_exception('no system') }}", exchange, "render 2 messages with the model's chat template: line 1: the chat template says: no system"},
 		{small, `[{"role":"user","content":"2+2?"}]`, "writes nothing that the assistant says"},
 		{small, `[1]`, "message 1 is no object"},
-		{"{{ messages|length }}" + small, exchange, "renders the first 1 messages otherwise"},
+		{"{{ messages|length }}" + byIndex, exchange, "renders the first 1 messages otherwise"},
+		{"{{ messages|length }}{% macro all() %}" + small + "{% endmacro %}{{ all() }}", exchange, "renders the first 1 messages otherwise"},
+		{"{{ messages|length }}" + small + small, exchange, "renders the first 1 messages otherwise"},
+		{"{{ messages|length }}" + strings.Replace(small, "[{{ m.role }}]", "<{{ m.role }}>", 1), exchange, "renders the first 1 messages otherwise"},
 		{"{% generation %}{% endgeneration %}", exchange, "writes nothing that the assistant says"},
 	} {
 		_, err := chatterIn(t, smallConfig+`}`, c.template).Chat(messagesOf(t, c.messages), nil)

@@ -54,7 +54,10 @@ func BenchmarkStep(b *testing.B) {
 			id := allreduce.Identity{Run: v.Run, View: v.Hash(), Members: 1, Order: v.Ring}
 			ring := allreduce.NewRing(id, net.Mesh(id), r.Reduce)
 			defer ring.Close()
-			t := NewTrainer(job, &heard{}, slog.New(slog.DiscardHandler))
+			t, err := NewTrainer(job, nil, &heard{}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				b.Fatal(err)
+			}
 			b.ResetTimer()
 			if err := t.Run(context.Background(), v, 0, ring); err != nil {
 				b.Fatal(err)

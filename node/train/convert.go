@@ -7,11 +7,11 @@ import (
 
 // viewFromPB reads a view as it came over the wire.
 func viewFromPB(p *pb.View) *view.View {
-	v := &view.View{Run: p.Run, Incarnation: p.Incarnation, Number: p.Number}
+	v := &view.View{Run: p.Run, Incarnation: p.Incarnation, Number: p.Number, Relay: p.Relay}
 	for _, m := range p.Members {
 		v.Members = append(v.Members, view.Member{
 			Node: view.NodeID{Name: m.GetNode().GetName(), Boot: m.GetNode().GetBoot()},
-			Addr: m.Addr,
+			Addr: m.Addr, Host: m.Host, Zone: m.Zone,
 		})
 	}
 	for _, r := range p.Owner {
@@ -21,4 +21,35 @@ func viewFromPB(p *pb.View) *view.View {
 		v.Ring = append(v.Ring, int(r))
 	}
 	return v
+}
+
+// viewToPB writes a view for the wire.
+func viewToPB(v *view.View) *pb.View {
+	p := &pb.View{Run: v.Run, Incarnation: v.Incarnation, Number: v.Number, Relay: v.Relay}
+	for _, m := range v.Members {
+		p.Members = append(p.Members, &pb.Member{Node: &pb.NodeID{Name: m.Node.Name, Boot: m.Node.Boot}, Addr: m.Addr, Host: m.Host, Zone: m.Zone})
+	}
+	for _, r := range v.Owner {
+		p.Owner = append(p.Owner, int32(r))
+	}
+	for _, r := range v.Ring {
+		p.Ring = append(p.Ring, int32(r))
+	}
+	return p
+}
+
+func totalsToPB(t Totals) *pb.Totals {
+	return &pb.Totals{Step: t.Step, LossFirst: t.LossFirst, LossLast: t.LossLast, Tokens: t.Tokens, Seconds: t.Seconds}
+}
+
+func totalsFromPB(p *pb.Totals) Totals {
+	return Totals{Step: p.GetStep(), LossFirst: p.GetLossFirst(), LossLast: p.GetLossLast(), Tokens: p.GetTokens(), Seconds: p.GetSeconds()}
+}
+
+func validationToPB(v ValidationReport) *pb.ValidationReport {
+	return &pb.ValidationReport{Step: v.Step, Loss: v.Loss, Counted: v.Counted}
+}
+
+func validationFromPB(p *pb.ValidationReport) ValidationReport {
+	return ValidationReport{Step: p.GetStep(), Loss: p.GetLoss(), Counted: p.GetCounted()}
 }

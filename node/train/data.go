@@ -15,11 +15,12 @@ type dataOpener struct {
 	spec    *spec.Resolved
 	encoder *sharding.Encoder
 	cache   string // directory of token caches
+	valid   *sharding.Reader
 }
 
 // training are the lanes of the run's data order.
 func (o *dataOpener) training(ctx context.Context, files []sharding.File) (Examples, error) {
-	ds, err := sharding.Open(files, o.cache)
+	ds, err := o.spec.Dataset("train", files, o.cache)
 	if err != nil {
 		return nil, err
 	}
@@ -37,17 +38,32 @@ func (o *dataOpener) training(ctx context.Context, files []sharding.File) (Examp
 			return nil, err
 		}
 	}
-	return reader, nil
+	return &training{reader, o}, nil
+}
+
+// training reads the training samples, and speaks for the validation's reader too: nobody reads that one ahead.
+type training struct {
+	*sharding.Reader
+	opener *dataOpener
+}
+
+// CacheError is why tokens of either kind could not be kept on disk.
+func (t *training) CacheError() error {
+	if err := t.Reader.CacheError(); err != nil || t.opener.valid == nil {
+		return err
+	}
+	return t.opener.valid.CacheError()
 }
 
 // validation gives each lane a fixed contiguous part of the validation samples.
 func (o *dataOpener) validation(files []sharding.File) (Examples, error) {
-	ds, err := sharding.Open(files, o.cache)
+	ds, err := o.spec.Dataset("validation", files, o.cache)
 	if err != nil {
 		return nil, err
 	}
 	plan := sharding.NewPlan(ds.Len(), 1, o.spec.Batch.Lanes, o.spec.Seed)
-	return &validation{sharding.NewReader(ds, plan, o.encoder, o.cache), ds.Len(), o.spec.Batch.Lanes}, nil
+	o.valid = sharding.NewReader(ds, plan, o.encoder, o.cache)
+	return &validation{o.valid, ds.Len(), o.spec.Batch.Lanes}, nil
 }
 
 type validation struct {

@@ -110,9 +110,9 @@ func (h *heard) Refreshed(r RefreshReport) {
 	h.mu.Unlock()
 }
 
-func (h *heard) Validated(_ uint64, l float64, _ int64) {
+func (h *heard) Validated(v ValidationReport) {
 	h.mu.Lock()
-	h.losses = append(h.losses, l)
+	h.losses = append(h.losses, v.Loss)
 	h.mu.Unlock()
 }
 
@@ -140,8 +140,11 @@ func (c toy) run(t *testing.T, members int, owner []int) []outcome {
 			ring := allreduce.NewRing(id, net.Mesh(id), job.Spec.Reduce)
 			defer ring.Close()
 			h := &heard{}
-			trainer := NewTrainer(job, h, slog.New(slog.DiscardHandler))
-			err := trainer.Run(context.Background(), v, rank, ring)
+			trainer, err := NewTrainer(job, nil, h, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			err = trainer.Run(context.Background(), v, rank, ring)
 			d := trainer.State().Digest()
 			out[rank] = outcome{fmt.Sprintf("%x", d), h, err}
 			return nil

@@ -9,6 +9,8 @@
 // neither the number of members nor the lanes each of them holds can show in the result.
 //
 // A view of one member runs the same code; its ring has no hops.
+// saver.go copies State between two steps for checkpoints, of which this member writes its own pieces in the background;
+// resume.go begins from such pieces, wherever they are.
 //
 // Start reading at step.go; member.go is the part with goroutines.
 package train

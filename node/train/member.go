@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/model"
@@ -39,6 +40,14 @@ type Config struct {
 	Dial     func(addr string) (*grpc.ClientConn, error)
 	// Coordinator returns the present address of the coordinator; it may change while the member runs.
 	Coordinator func() string
+	// Probe says whether it is certain that nobody listens at addr. Nil: it never is.
+	Probe func(ctx context.Context, addr string) bool
+	// Cluster and Gossip are the cluster's id and the address of this node's gossip, for a coordinator that lost both.
+	Cluster, Gossip string
+	// Disk is where checkpoints are kept. Default: the machine's file system.
+	Disk checkpoints.FS
+	// Drain is how long a node that is asked to end waits for the run to go on without it. Default 30s.
+	Drain time.Duration
 }
 
 // Member attends to the coordinator and works for one run at a time.
@@ -46,46 +55,103 @@ type Member struct {
 	pb.UnimplementedPeerServer
 	cfg Config
 
-	mu   sync.Mutex // guards work
-	work *work      // nil while free
-	said lines      // for the next beat
+	mu       sync.Mutex // guards work and draining
+	work     *work      // nil while free
+	draining bool
+	said     lines // for the next beat
+
+	vault vault // stores of checkpoints
 
 	works sync.WaitGroup // the goroutines of runs; Run waits for them
 
-	wake chan struct{} // capacity 1: something is worth a beat now
+	wake   chan struct{} // capacity 1: something is worth a beat now
+	idle   chan struct{} // capacity 1: a work is over
+	leave  func()        // closes leaves
+	leaves chan struct{} // closed when the node was asked to leave
 }
 
 // NewMember returns a member that starts nothing before Run.
 func NewMember(cfg Config) *Member {
-	m := &Member{cfg: cfg, wake: make(chan struct{}, 1)}
+	if cfg.Drain == 0 {
+		cfg.Drain = 30 * time.Second
+	}
+	if cfg.Disk == nil {
+		cfg.Disk = checkpoints.Disk{}
+	}
+	m := &Member{cfg: cfg, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), leaves: make(chan struct{})}
+	m.leave = sync.OnceFunc(func() { close(m.leaves) })
 	m.cfg.Log = slog.New(&forward{Handler: cfg.Log.Handler(), to: &m.said, node: cfg.Node.Name})
 	return m
 }
 
 // Register adds the services that coordinator and members call.
-func (m *Member) Register(s *grpc.Server) { pb.RegisterPeerServer(s, m) }
+func (m *Member) Register(s *grpc.Server) {
+	pb.RegisterPeerServer(s, m)
+	pb.RegisterPiecesServer(s, pieces{member: m})
+}
 
-// Run attends until ctx ends. A lost coordinator is looked for again and again; a run at work goes on meanwhile.
+// Leave asks Run to end as soon as the node's run goes on without it, for which it waits as long as Config.Drain allows.
+func (m *Member) Leave() { m.leave() }
+
+// Run attends until ctx ends or the node has left (Leave, or an order of the coordinator). A lost coordinator is looked for
+// again and again; a run at work goes on meanwhile.
 func (m *Member) Run(ctx context.Context) error {
 	defer m.works.Wait()
+	ctx, end := context.WithCancel(ctx)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		select {
+		case <-m.leaves:
+			m.drain(ctx)
+			end()
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { end(); <-left }()
+
 	const patience = 200 * time.Millisecond
-	for wait := patience; ; wait = min(2*wait, 10*patience) {
+	for wait := patience; ; wait = min(2*wait, 5*patience) {
 		began := time.Now()
 		err := m.attend(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if status.Code(err) == codes.PermissionDenied && m.idle() {
+		if status.Code(err) == codes.PermissionDenied && m.working("") == nil {
 			return err // another node has this name: calling again would not help
 		}
 		if time.Since(began) > 5*time.Second {
 			wait = patience
 		}
 		m.cfg.Log.Warn("lost coordinator, calling again", "coordinator", m.cfg.Coordinator(), "err", err)
-		select {
-		case <-ctx.Done():
+		sleep(ctx, wait)
+		if ctx.Err() != nil {
 			return nil
-		case <-time.After(wait):
+		}
+	}
+}
+
+// drain waits until this node has no work, which the coordinator sees to once it knows that the node wants to leave.
+func (m *Member) drain(ctx context.Context) {
+	m.mu.Lock()
+	m.draining = true
+	m.mu.Unlock()
+	m.nudge()
+	timer := time.NewTimer(m.cfg.Drain)
+	defer timer.Stop()
+	for {
+		w := m.working("")
+		if w == nil {
+			return
+		}
+		m.cfg.Log.Info("leaves as soon as the run goes on without this node", "run", w.id)
+		select {
+		case <-m.idle:
+		case <-timer.C:
+			m.cfg.Log.Warn("leaves in the middle of a run: the others did not go on without it in time", "run", w.id, "waited", m.cfg.Drain)
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -132,8 +198,14 @@ const farewell = time.Second
 func (m *Member) beat(ctx, session context.Context, stream pb.Control_AttendClient) error {
 	tick := time.NewTicker(BeatEvery)
 	defer tick.Stop()
+	if w := m.working(""); w != nil {
+		w.unsent() // what a broken session swallowed; and another coordinator may listen
+	}
+	kept := m.kept()
 	for {
-		if err := m.send(stream, m.report()); err != nil {
+		b := m.report()
+		b.Kept, kept = kept, nil
+		if err := m.send(stream, b); err != nil {
 			return fmt.Errorf("report to coordinator: %w", err)
 		}
 		select {
@@ -157,7 +229,7 @@ func (m *Member) send(stream pb.Control_AttendClient, b *pb.Beat) error {
 	}
 	m.said.unsent(b.Logs)
 	if w := m.working(b.Run); w != nil {
-		w.unsent(b)
+		w.unsent()
 	}
 	return err
 }
@@ -177,7 +249,7 @@ func (m *Member) obey(ctx context.Context, o *pb.Order) {
 		m.take(ctx, o.Assign)
 	case *pb.Order_View:
 		if w := m.working(o.View.Run); w != nil {
-			w.enter(viewFromPB(o.View))
+			w.hear(viewFromPB(o.View), o.View.Now)
 		}
 	case *pb.Order_Stop:
 		if w := m.working(o.Stop.Run); w != nil {
@@ -187,6 +259,16 @@ func (m *Member) obey(ctx context.Context, o *pb.Order) {
 		if w := m.working(o.Release.Run); w != nil {
 			w.cancel(fmt.Errorf("released: %s", o.Release.Why))
 		}
+	case *pb.Order_Save:
+		if w := m.working(o.Save.Run); w != nil && w.saver != nil {
+			w.saver.obey(o.Save)
+		}
+	case *pb.Order_Committed:
+		if w := m.working(o.Committed.Run); w != nil && w.saver != nil {
+			w.saver.committed(o.Committed.Manifest)
+		}
+	case *pb.Order_Leave:
+		m.leave()
 	}
 }
 
@@ -197,30 +279,34 @@ func (m *Member) take(ctx context.Context, a *pb.Assignment) {
 	if m.work != nil {
 		if m.work.id != a.Run {
 			m.cfg.Log.Warn("refused a second run", "run", a.Run, "working", m.work.id)
+		} else {
+			m.work.reorder(a)
 		}
 		return
 	}
-	w := newWork(ctx, m, a.Run)
+	if m.draining {
+		return
+	}
+	w := newWork(ctx, m, a)
 	m.work = w
 	m.works.Go(func() {
-		w.run(a)
+		w.run()
 		m.mu.Lock()
 		m.work = nil
 		m.mu.Unlock()
+		select {
+		case m.idle <- struct{}{}:
+		default:
+		}
 		m.nudge()
 	})
 }
 
-func (m *Member) idle() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.work == nil
-}
-
+// working returns the work for a run, or nil; an empty name stands for any run.
 func (m *Member) working(run string) *work {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.work == nil || m.work.id != run {
+	if m.work == nil || run != "" && m.work.id != run {
 		return nil
 	}
 	return m.work
@@ -234,6 +320,7 @@ func (m *Member) report() *pb.Beat {
 		Node: &pb.NodeID{Name: m.cfg.Node.Name, Boot: m.cfg.Node.Boot}, Addr: m.cfg.Addr,
 		Labels: m.cfg.Labels, Version: m.cfg.Version, Class: m.cfg.Class,
 		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.said.take(),
+		Cluster: m.cfg.Cluster, Draining: m.draining,
 	}
 	if m.work != nil {
 		m.work.report(b)

@@ -13,7 +13,7 @@ import (
 func TestMemberRefusesASecondRunAndGoesOnReporting(t *testing.T) {
 	var log bytes.Buffer
 	m := NewMember(Config{Node: view.NodeID{Name: "ada"}, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	m.work = newWork(t.Context(), m, "one")
+	m.work = newWork(t.Context(), m, &pb.Assignment{Run: "one"})
 	m.obey(t.Context(), &pb.Order{Kind: &pb.Order_Assign{Assign: &pb.Assignment{Run: "two"}}})
 	b := m.report()
 	if b.Run != "one" || len(b.Logs) != 1 || !strings.Contains(b.Logs[0].Text, "two") {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"google.golang.org/grpc"
+
 	"github.com/torctrain/torc/internal/files"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
@@ -18,13 +20,13 @@ import (
 )
 
 // prepare makes an assignment concrete: its files by hash, the model, the method, the data. Nothing here holds a
-// collective; a member that takes long keeps nobody waiting in a ring.
-func (m *Member) prepare(ctx context.Context, a *pb.Assignment) (*Job, error) {
+// collective; a member that takes long keeps nobody waiting in a ring. peers are nodes that may have the files.
+func (m *Member) prepare(ctx context.Context, a *pb.Assignment, peers []string) (*Job, error) {
 	r, err := spec.FromJSON(a.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("read the assigned spec: %w", err)
 	}
-	paths, err := m.gather(ctx, a.Files)
+	paths, err := m.gather(ctx, a.Files, peers)
 	if err != nil {
 		return nil, err
 	}
@@ -97,14 +99,15 @@ type runFiles struct {
 	train, valid []sharding.File   // in the order of the spec, by the names launch knew
 }
 
-// gather finds every file of an assignment on this node or fetches it from the coordinator.
-func (m *Member) gather(ctx context.Context, list []*pb.File) (*runFiles, error) {
+// gather finds every file of an assignment on this node or fetches it: from a peer, to spare the coordinator, which has
+// them all.
+func (m *Member) gather(ctx context.Context, list []*pb.File, peers []string) (*runFiles, error) {
 	store := files.Under(m.cfg.Home)
 	got := &runFiles{model: map[string]string{}}
-	for _, f := range list {
+	for i, f := range list {
 		path, found, err := store.Find(f.Sha256, f.Size, f.Path)
 		if err == nil && !found {
-			path, err = m.fetch(ctx, store, f)
+			path, err = m.fetchAny(ctx, store, f, peers, i)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("get %s (%s): %w", f.Role, f.Path, err)
@@ -121,14 +124,36 @@ func (m *Member) gather(ctx context.Context, list []*pb.File) (*runFiles, error)
 	return got, nil
 }
 
-// fetch reads a file from the coordinator into the store.
-func (m *Member) fetch(ctx context.Context, store files.Store, f *pb.File) (string, error) {
-	conn, err := m.cfg.Dial(m.cfg.Coordinator())
+// fetchAny reads a file from one of the peers, beginning with another one for each file, or from the coordinator.
+func (m *Member) fetchAny(ctx context.Context, store files.Store, f *pb.File, peers []string, turn int) (string, error) {
+	for i := range min(len(peers), maxPeersAsked) {
+		addr := peers[(turn+i)%len(peers)]
+		path, err := m.fetch(ctx, store, f, addr, func(conn grpc.ClientConnInterface) (chunkStream, error) {
+			return pb.NewPeerClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
+		})
+		if err == nil {
+			return path, nil
+		}
+		m.cfg.Log.Debug("peer does not give a file", "peer", addr, "file", f.Path, "err", err)
+	}
+	return m.fetch(ctx, store, f, m.cfg.Coordinator(), func(conn grpc.ClientConnInterface) (chunkStream, error) {
+		return pb.NewControlClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
+	})
+}
+
+// maxPeersAsked bounds the peers that are asked for a file before the coordinator is.
+const maxPeersAsked = 3
+
+type chunkStream interface{ Recv() (*pb.Chunk, error) }
+
+// fetch reads a file from the node at addr into the store, which checks its hash.
+func (m *Member) fetch(ctx context.Context, store files.Store, f *pb.File, addr string, open func(grpc.ClientConnInterface) (chunkStream, error)) (string, error) {
+	conn, err := m.cfg.Dial(addr)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	stream, err := pb.NewControlClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
+	stream, err := open(conn)
 	if err != nil {
 		return "", err
 	}

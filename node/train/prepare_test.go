@@ -73,7 +73,7 @@ func TestMembersFindFilesByContentAndFetchWhatTheyLack(t *testing.T) {
 		{Sha256: trainSum[:], Size: int64(len(train)), Path: here, Role: "train/0"},
 	}
 	for range 2 { // the second time from the cache
-		got, err := m.gather(t.Context(), list)
+		got, err := m.gather(t.Context(), list, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,12 +94,12 @@ func TestFetchedContentIsChecked(t *testing.T) {
 	sum := sha256.Sum256([]byte("right"))
 	l := &library{files: map[string][]byte{string(sum[:]): []byte("wrong")}}
 	m := borrower(t, l)
-	_, err := m.gather(t.Context(), []*pb.File{{Sha256: sum[:], Size: 5, Path: "/elsewhere/config.json", Role: "model/config.json"}})
+	_, err := m.gather(t.Context(), []*pb.File{{Sha256: sum[:], Size: 5, Path: "/elsewhere/config.json", Role: "model/config.json"}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "model/config.json") || !strings.Contains(err.Error(), "content") {
 		t.Errorf("gather took wrong content: %v", err)
 	}
 	gone := sha256.Sum256([]byte("gone"))
-	_, err = m.gather(t.Context(), []*pb.File{{Sha256: gone[:], Size: 4, Path: "/elsewhere/val.jsonl", Role: "validation/0"}})
+	_, err = m.gather(t.Context(), []*pb.File{{Sha256: gone[:], Size: 4, Path: "/elsewhere/val.jsonl", Role: "validation/0"}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "validation/0 (/elsewhere/val.jsonl)") {
 		t.Errorf("gather without the file: %v", err)
 	}

@@ -17,56 +17,79 @@ import (
 // refreshTry marks the position of a refresh's gather, which precedes the first try of its step.
 const refreshTry = 1 << 31
 
-// refresh recomputes the index sets before step: every weight by its owner, gathered by all. Who owns what cannot show in
-// the result, since Select is pure.
-func (t *Trainer) refresh(ctx context.Context, step uint64) error {
-	start := time.Now()
+// refresh recomputes the index sets before the step being made: every weight by its owner, gathered by all. Who owns what
+// cannot show in the result, since Select is pure. What this member selected is kept until the sets are adopted.
+func (t *Trainer) refresh(ctx context.Context) error {
+	start, step := time.Now(), t.step+1
 	selected := t.refresher.Selected()
 	owner := owners(selected, len(t.view.Members))
-	var mine []int
+	var mine, missing []int
 	for i := range selected {
-		if owner[i] == t.rank {
-			mine = append(mine, i)
+		if owner[i] != t.rank {
+			continue
+		}
+		mine = append(mine, i)
+		if t.picked[i] == nil {
+			missing = append(missing, i)
 		}
 	}
-	picked, err := t.selectSets(ctx, selected, mine)
-	if err != nil {
-		return err
+	if err := t.selectSets(ctx, selected, missing); err != nil {
+		return fmt.Errorf("refresh before step %d: %w", step, err)
 	}
 	var own []byte
-	for _, set := range picked {
-		own = methods.EncodeSet(own, set)
+	for _, i := range mine {
+		own = methods.EncodeSet(own, t.picked[i])
 	}
 	at := view.Position{View: t.viewHash, Step: step, Try: refreshTry}
 	parts, err := t.ring.Gather(ctx, at, t.fence(), own)
 	if err != nil {
-		return err
+		return fmt.Errorf("refresh before step %d: %w", step, err)
 	}
 	sets, err := t.unpackSets(parts, selected, owner)
 	if err != nil {
-		return err
+		return fmt.Errorf("refresh before step %d: %w", step, err)
 	}
 	churn := churn(t.refresher.Sets(), sets)
-	if err := t.refresher.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
-		return err
+	if err := t.adopt(sets); err != nil {
+		return fmt.Errorf("refresh before step %d: %w", step, err)
 	}
-	t.sets = hashSets(sets)
+	t.settle(computing)
 	t.observer.Refreshed(RefreshReport{Step: step, Seconds: time.Since(start).Seconds(), Churn: churn})
 	return nil
 }
 
-// selectSets computes the sets of selected[i] for each i of mine, one weight per worker at a time.
-func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, mine []int) ([][]uint32, error) {
-	sets := make([][]uint32, len(mine))
+// adopt replaces the index sets.
+func (t *Trainer) adopt(sets [][]uint32) error {
+	if err := t.refresher.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
+		return err
+	}
+	t.sets = hashSets(sets)
+	return nil
+}
+
+// selectSets computes the sets of selected[i] for each i of missing, one weight per worker at a time, and keeps them.
+func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, missing []int) error {
+	sets := make([][]uint32, len(missing))
+	defer func() {
+		for n, i := range missing {
+			if sets[n] == nil {
+				continue
+			}
+			if t.picked == nil {
+				t.picked = map[int][]uint32{}
+			}
+			t.picked[i] = sets[n]
+		}
+	}()
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for _, k := range t.job.Workers {
 		g.Go(func() error {
-			for i := int(next.Add(1)) - 1; i < len(mine); i = int(next.Add(1)) - 1 {
+			for i := int(next.Add(1)) - 1; i < len(missing); i = int(next.Add(1)) - 1 {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				id := selected[mine[i]].Weight
+				id := selected[missing[i]].Weight
 				set, err := t.refresher.Select(k, id, t.job.Weights.Params[id].Matrix)
 				if err != nil {
 					return err
@@ -76,7 +99,7 @@ func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, m
 			return nil
 		})
 	}
-	return sets, g.Wait()
+	return g.Wait()
 }
 
 // unpackSets reads what each rank gathered: the sets of its weights in the order of Selected.

@@ -2,8 +2,8 @@ package train
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,112 +13,168 @@ import (
 	"github.com/torctrain/torc/methods"
 )
 
-// ErrStopped ends a run early at a step on which all members agreed, because one of them was asked to stop.
-var ErrStopped = errors.New("train: run stopped")
+// fatal marks an error that ends the run wherever it goes on, since every member would come to it.
+type fatal struct{ error }
 
-// step makes one optimizer update, trying until it commits: refresh, gradient, sum and update happen together or not at
-// all. It returns ErrStopped, after committing, when the members agreed to end.
-func (t *Trainer) makeStep(ctx context.Context) (StepReport, error) {
-	start, step := time.Now(), t.step+1
-	if t.refresher != nil && t.refresher.Due(step) {
-		if err := t.refresh(ctx, step); err != nil {
-			return StepReport{}, fmt.Errorf("refresh before step %d: %w", step, err)
-		}
-	}
-	sent := t.ring.BytesSent()
-	tries, skipped, err := t.sum(ctx, step)
-	if err != nil {
-		return StepReport{}, err
-	}
-	report := StepReport{
-		Step: step, Tokens: t.side.Tokens, Counted: t.side.Counted, Tries: tries,
-		WireBytes: t.ring.BytesSent() - sent, LaneSeconds: t.laneSeconds,
-	}
-	report.Loss = meanLoss(t.side)
-	if skipped {
-		t.log.Warn("skipped a step: gradients are not finite, twice", "step", step, "lanes", nameLanes(t.side.NonFinite))
-	} else {
-		report.Rate, report.GradNorm = t.update(step)
-	}
-	t.step = step
-	report.Seconds = time.Since(start).Seconds()
-	if t.side.Flags&allreduce.StopAsked != 0 {
-		return report, ErrStopped
-	}
-	return report, nil
-}
-
-// sum computes this member's lanes and sums them with everyone's, again with better scales when the totals could have
-// overflowed. Afterwards t.total and t.side hold the totals of a step that may commit, or skipped says to leave θ alone.
-func (t *Trainer) sum(ctx context.Context, step uint64) (tries uint32, skipped bool, err error) {
-	lanes := t.view.Lanes(t.rank)
-	nonFinite := false
-	for try := uint32(0); ; try++ {
-		at := view.Position{View: t.viewHash, Step: step, Try: try}
-		if err := t.gradient(ctx, at, lanes); err != nil {
-			return 0, false, err
-		}
-		if bad := nameLanes(t.side.NonFinite); bad != "" {
-			if nonFinite && t.job.Spec.Reduce.OnNonFinite != "skip" {
-				return 0, false, t.nonFiniteError(step, bad)
-			}
-			if nonFinite {
-				return try + 1, true, nil
-			}
-			nonFinite = true
-			continue
-		}
-		next, commit, err := t.scales.Judge(t.side, step, t.lanes, t.job.Spec.Reduce.Bits)
-		if err != nil {
-			return 0, false, fmt.Errorf("step %d: %w", step, err)
-		}
-		if commit {
-			return try + 1, false, nil
-		}
-		if try >= maxTries {
-			return 0, false, fmt.Errorf("step %d: no scales fit after %d tries: gradients change between tries, which they must not: please report", step, try+1)
-		}
-		t.scales = next
-	}
-}
+func (f fatal) Unwrap() error { return f.error }
 
 // maxTries bounds the tries of a step. One more than the first suffices for scales, one for a non-finite lane.
 const maxTries = 4
 
-// gradient fills own with this member's lanes and leaves the totals over all members in t.total and t.side. The sum starts
-// with the last lane: what backward has finished travels while lower layers still run.
-func (t *Trainer) gradient(ctx context.Context, at view.Position, lanes []int) error {
-	clear(t.own)
-	t.side.Reset()
-	if t.stopping() {
-		t.side.Flags |= allreduce.StopAsked
+// attempt is one try at the step being made: it ends with a commit, or with what the next try goes by. Until then nothing
+// has changed; afterwards everything has, on every member that got the sum.
+func (t *Trainer) attempt(ctx context.Context) error {
+	if err := t.gradient(ctx); err != nil {
+		return err
 	}
+	step := t.step + 1
+	if bad := nameLanes(t.side.NonFinite); bad != "" {
+		switch {
+		case !t.nonFinite:
+			t.nonFinite = true
+			t.again(t.scales)
+			return nil
+		case t.job.Spec.Reduce.OnNonFinite != "skip":
+			return fatal{t.nonFiniteError(step, bad)}
+		}
+		t.log.Warn("skipped a step: gradients are not finite, twice", "step", step, "lanes", bad)
+		return t.commit(true)
+	}
+	next, commit, err := t.scales.Judge(t.side, step, t.lanes, t.job.Spec.Reduce.Bits)
+	switch {
+	case err != nil:
+		return fmt.Errorf("step %d: %w", step, err)
+	case commit:
+		return t.commit(false)
+	case t.try >= maxTries:
+		return fatal{fmt.Errorf("step %d: no scales fit after %d tries: gradients change between tries, which they must not: please report", step, t.try+1)}
+	}
+	t.again(next)
+	return nil
+}
+
+// again begins the next try.
+func (t *Trainer) again(scales allreduce.Scales) {
+	t.scales = scales
+	t.try++
+	t.forget()
+}
+
+// gradient fills own with this member's lanes, as far as they are not there yet, and leaves the totals over all members in
+// t.total and t.side. The sum starts with the last lane: what backward has finished travels while lower layers still run.
+// A lane that has begun is finished, whatever happens to the sum.
+func (t *Trainer) gradient(ctx context.Context) error {
+	at := view.Position{View: t.viewHash, Step: t.step + 1, Try: t.try}
 	start, fence, ready := time.Now(), t.fence(), allreduce.NewWatermark()
 	var sum errgroup.Group
 	begin := func() {
+		t.side.Flags = t.flags() // not those of a sum that came to nothing
 		sum.Go(func() error { return t.ring.Sum(ctx, at, fence, t.own, t.total, t.side, ready) })
 	}
-	for i, l := range lanes {
+	count := len(t.todo)
+	for len(t.todo) > 0 {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
+		l := t.todo[0]
 		examples, err := t.job.Train.Examples(at.Step, l)
 		if err != nil {
 			return fmt.Errorf("read samples of lane %d at step %d: %w", l, at.Step, err)
 		}
 		var done func(int)
-		if i == len(lanes)-1 {
+		if len(t.todo) == 1 {
 			begin()
 			done = func(n int) { ready.Raise(min(n, len(t.own)-1)) } // the side values are not final yet
 		}
 		t.lane.add(l, at.Step, examples, t.own, t.side, t.scales, done)
+		t.todo = t.todo[1:]
 	}
-	t.laneSeconds = time.Since(start).Seconds() / float64(max(1, len(lanes)))
-	if len(lanes) == 0 {
+	if count > 0 {
+		t.laneSeconds = time.Since(start).Seconds() / float64(count)
+	} else {
 		begin()
 	}
 	ready.Raise(len(t.own))
 	return sum.Wait()
+}
+
+// commit makes the step: the sum is done and may be used. It returns ErrYield when the members agreed to leave the view.
+func (t *Trainer) commit(skipped bool) error {
+	r := &record{
+		step: t.step + 1, scales: slices.Clone(t.scales), side: t.side.Append(nil), sum: t.total, skipped: skipped, tries: t.try + 1,
+		view: t.view.Number, seconds: time.Since(t.began).Seconds(),
+	}
+	if t.selectionDue() {
+		r.sets = t.refresher.Sets()
+	}
+	report := t.conclude(r)
+	sent := t.ring.BytesSent()
+	report.LaneSeconds, report.WireBytes = t.laneSeconds, sent-t.sent
+	t.sent, t.began = sent, time.Now()
+	flags := t.side.Flags
+	t.observer.Stepped(report)
+	if flags&allreduce.CopyAsked != 0 {
+		t.copyState()
+	}
+	t.settle(validating)
+	if flags&allreduce.ViewAsked != 0 && !t.over() {
+		return ErrYield
+	}
+	return nil
+}
+
+// conclude makes the step that r describes. The member is where the sum of r was made: t.total and t.side hold r's, and its
+// sets are adopted.
+func (t *Trainer) conclude(r *record) StepReport {
+	report := StepReport{Step: r.step, Tokens: t.side.Tokens, Counted: t.side.Counted, Tries: r.tries, Seconds: r.seconds, Loss: t.side.MeanLoss(), View: r.view}
+	if !r.skipped {
+		report.Rate, report.GradNorm = t.update(r.step)
+	}
+	t.step, t.ended = r.step, t.ended || t.side.Flags&allreduce.StopAsked != 0
+	t.totals.add(&report)
+	report.Totals = t.totals
+	if r.step%tellState == 0 {
+		report.State = t.State().Fence()
+	}
+	t.total = t.keep.add(r, time.Now())
+	if t.save != nil && (t.job.Spec.Checkpoint.Due(t.step) || t.side.Flags&(allreduce.SaveAsked|allreduce.StopAsked) != 0) {
+		t.save()
+	}
+	return report
+}
+
+// tellState is the interval of steps at which State's hash is told, so that runs can be compared before they end.
+const tellState = 10
+
+func (t *Totals) add(r *StepReport) {
+	if r.Step == 1 {
+		t.LossFirst = r.Loss
+	}
+	t.Step, t.LossLast = r.Step, r.Loss
+	t.Tokens += r.Tokens
+	t.Seconds += r.Seconds
+}
+
+// apply makes the next step as others made it. It needs no peers.
+func (t *Trainer) apply(r *record) error {
+	if r.step != t.step+1 {
+		return fmt.Errorf("apply the record of step %d after step %d", r.step, t.step)
+	}
+	if len(r.sum) != len(t.total) || len(r.scales) != len(t.scales) {
+		return fmt.Errorf("apply the record of step %d: %d values and %d scales, this run has %d and %d", r.step, len(r.sum), len(r.scales), len(t.total), len(t.scales))
+	}
+	if err := t.side.Decode(r.side); err != nil {
+		return fmt.Errorf("apply the record of step %d: %w", r.step, err)
+	}
+	if r.sets != nil {
+		if err := t.adopt(r.sets); err != nil {
+			return fmt.Errorf("apply the record of step %d: %w", r.step, err)
+		}
+	}
+	t.scales, t.total = slices.Clone(r.scales), r.sum
+	t.observer.Stepped(t.conclude(r))
+	t.settle(validating)
+	return nil
 }
 
 // update applies the sum: divide by the counted tokens, clip, penalty, AdamW, push (protocol.md §2).
@@ -151,9 +207,4 @@ func (t *Trainer) norm() float64 {
 	var n methods.Norm
 	t.eachWeight(func(s span, off, count int) { n.Add(t.dequantise(s, t.lane.scratch[:count])) })
 	return n.Value()
-}
-
-// meanLoss is the mean loss per answer token in nats, 0 without any.
-func meanLoss(s *allreduce.Side) float64 {
-	return float64(s.Loss) / (1 << 20) / float64(max(1, s.Counted))
 }

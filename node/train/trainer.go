@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -49,7 +50,7 @@ type Reducer interface {
 type Observer interface {
 	Stepped(StepReport)
 	Refreshed(RefreshReport)
-	Validated(step uint64, loss float64, counted int64)
+	Validated(ValidationReport)
 }
 
 // StepReport is one committed step as a person wants to see it.
@@ -61,7 +62,10 @@ type StepReport struct {
 	LaneSeconds     float64 // mean time of one of this member's lanes; 0 without lanes
 	Rate, GradNorm  float64
 	Tries           uint32
-	WireBytes       int64 // written by this member
+	WireBytes       int64  // written by this member
+	View            uint64 // number of the view that made it, also where it was learnt from others
+	State           uint64 // quick hash of State, every 10 steps
+	Totals          Totals // of the run, this step included
 }
 
 // RefreshReport is one recomputation of the index sets.
@@ -71,21 +75,50 @@ type RefreshReport struct {
 	Churn   float64 // share of the indices that are new
 }
 
-// Trainer makes the steps of a run on one member. It is used by one goroutine; Stop may be called by any.
+// ValidationReport is the mean loss over the validation data after a step.
+type ValidationReport struct {
+	Step    uint64
+	Loss    float64
+	Counted int64
+}
+
+// Totals are sums over the committed steps of a run.
+type Totals struct {
+	Step                uint64 // the last of them
+	LossFirst, LossLast float64
+	Tokens              int64
+	Seconds             float64
+}
+
+// Trainer makes the steps of a run on one member. It is used by one goroutine; Stop, Yield and what keep has may be used by
+// any.
 type Trainer struct {
-	job       *Job
-	log       *slog.Logger
-	observer  Observer
-	lanes     int // L
-	refresher methods.Refresher
-	lane      *lane
-	stopAsked atomic.Bool
+	job        *Job
+	log        *slog.Logger
+	observer   Observer
+	lanes      int // L
+	refresher  methods.Refresher
+	lane       *lane
+	keep       *keeper
+	stopAsked  atomic.Bool
+	yieldAsked atomic.Bool
+	save       func()       // begins a checkpoint; nil: none is taken
+	saveAsked  *atomic.Bool // somebody wants one at the next step; nil as save
 
 	// The State that all members share bit for bit.
 	step        uint64 // last committed
 	theta, m, v []float32
 	scales      allreduce.Scales
 	sets        uint64 // hash of the index sets
+
+	// How far the step after it has come; see place.
+	stage     stage
+	try       uint32
+	nonFinite bool // the try before had lanes that were not finite
+	ended     bool // all members agreed to stop after step
+	totals    Totals
+	validated ValidationReport
+	began     time.Time // of the step
 
 	// The view at work.
 	view     *view.View
@@ -94,57 +127,164 @@ type Trainer struct {
 	ring     Reducer
 
 	own, total  []int32
-	side        *allreduce.Side
+	side        *allreduce.Side // of the lanes computed so far; after a sum the totals
+	todo        []int           // lanes still to compute for this try
+	picked      map[int][]uint32
 	laneSeconds float64 // mean over this member's lanes at the last try
+	sent        int64   // by the ring when the step began
 }
 
-// NewTrainer prepares a run at step 0.
-func NewTrainer(job *Job, observer Observer, log *slog.Logger) *Trainer {
+// recordBudget is how many bytes of records a member keeps for joiners.
+const recordBudget = 1 << 30
+
+// NewTrainer prepares a run: at step 0, or where state, which it takes over, says. On an error the job's weights are of no
+// use any more.
+func NewTrainer(job *Job, state *checkpoints.State, observer Observer, log *slog.Logger) (*Trainer, error) {
 	k, tensors, lanes := job.Method.Len(), len(job.Method.Tensors()), job.Spec.Batch.Lanes
 	llama := model.New(job.Weights, job.Kernels)
 	llama.Train(job.Method.Wants)
 	t := &Trainer{
-		job: job, log: log, observer: observer, lanes: lanes,
+		job: job, log: log, observer: observer, lanes: lanes, rank: -1,
 		lane: newLane(llama, job.Method, job.Spec.Seed),
 		m:    make([]float32, k), v: make([]float32, k),
 		scales: allreduce.NewScales(tensors),
 		own:    make([]int32, k), total: make([]int32, k),
 		side: allreduce.NewSide(tensors, lanes),
 	}
-	t.theta = job.Method.Start(job.Weights)
 	t.refresher, _ = job.Method.(methods.Refresher)
-	return t
+	if state == nil {
+		t.theta = job.Method.Start(job.Weights)
+	} else if err := t.restore(state); err != nil {
+		return nil, err
+	}
+	t.keep = newKeeper(t.step, recordBudget)
+	t.settle(validating)
+	return t, nil
 }
 
-// Run makes steps inside one view until the last one, until all members agreed to stop (ErrStopped), or until an error
-// ends it. It returns after everything it started. The State stays as the last committed step left it.
+// restore takes over a State of this run.
+func (t *Trainer) restore(s *checkpoints.State) error {
+	switch {
+	case s.Spec != t.job.SpecHash:
+		return fmt.Errorf("restore State after step %d: it belongs to the spec with hash %.6x, this run's is %.6x: ask for a State of this run", s.Step, s.Spec, t.job.SpecHash)
+	case len(s.Scales) != len(t.scales) || s.Step > t.job.Steps:
+		return fmt.Errorf("restore State after step %d with %d scales: the run has %d steps and %d trained tensors", s.Step, len(s.Scales), t.job.Steps, len(t.scales))
+	}
+	if err := s.Apply(t.job.Method, t.job.Weights); err != nil {
+		return err
+	}
+	t.step, t.theta, t.m, t.v, t.scales = s.Step, s.Theta, s.M, s.V, s.Scales
+	if len(s.Sets) > 0 {
+		t.sets = hashSets(s.Sets)
+	}
+	return nil
+}
+
+// settle makes the earliest stage that is due after step, and not before from, the present one, with nothing computed.
+func (t *Trainer) settle(from stage) {
+	t.stage, t.try, t.nonFinite = from, 0, false
+	if t.stage == validating && !t.validationDue() {
+		t.stage = selecting
+	}
+	if t.stage == selecting && !t.selectionDue() {
+		t.stage = computing
+	}
+	t.forget()
+}
+
+// forget empties what was computed for the present stage and try.
+func (t *Trainer) forget() {
+	clear(t.own)
+	t.side.Reset()
+	t.picked = nil
+	t.todo = t.todo[:0]
+	if t.view != nil && t.rank >= 0 {
+		t.todo = append(t.todo, t.view.Lanes(t.rank)...)
+	}
+}
+
+func (t *Trainer) validationDue() bool {
+	every := uint64(t.job.Spec.Validate.Every)
+	return t.job.Valid != nil && t.step > 0 && (t.step == t.job.Steps || every > 0 && t.step%every == 0)
+}
+
+func (t *Trainer) selectionDue() bool { return t.refresher != nil && t.refresher.Due(t.step+1) }
+
+func (t *Trainer) place() place { return place{t.step, t.stage, t.try} }
+
+// over says whether the last step is made.
+func (t *Trainer) over() bool { return t.ended || t.step >= t.job.Steps }
+
+// Why Run returned although the run goes on or was ended early.
+var (
+	// ErrStopped ends a run at a step on which all members agreed, because one of them was asked to stop.
+	ErrStopped = errors.New("train: run stopped")
+	// ErrYield ends a view at a step on which all members agreed, because one of them knows of a later view.
+	ErrYield = errors.New("train: a later view waits")
+)
+
+// Run makes steps inside one view until the last one, until all members agreed to stop (ErrStopped) or to change the view
+// (ErrYield), or until an error ends it. It returns after everything it started. What is computed by then is kept: the
+// next view goes on from there, with the same bits.
 func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer) error {
 	t.view, t.viewHash, t.rank, t.ring = v, v.Hash(), rank, ring
+	t.began, t.sent = time.Now(), ring.BytesSent()
+	if err := t.greet(ctx); err != nil {
+		return err
+	}
 	data := readAhead(ctx, t.job.Train, v.Lanes(rank), t.log)
 	defer data.end()
-	for t.step < t.job.Steps {
-		data.of(t.step + 1)
-		report, err := t.makeStep(ctx)
-		if err != nil && !errors.Is(err, ErrStopped) {
-			return err
-		}
-		t.observer.Stepped(report)
-		if every := uint64(t.job.Spec.Validate.Every); t.job.Valid != nil && (t.step == t.job.Steps || every > 0 && t.step%every == 0) {
-			if err := t.validate(ctx); err != nil {
-				return fmt.Errorf("validate after step %d: %w", t.step, err)
-			}
+	for {
+		var err error
+		switch {
+		case t.stage == validating:
+			err = t.validate(ctx)
+		case t.ended:
+			return ErrStopped
+		case t.over():
+			return nil
+		case t.stage == selecting:
+			err = t.refresh(ctx)
+		default:
+			data.of(t.step + 1)
+			err = t.attempt(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // Stop asks the members to end the run at the next step on which all agree.
 func (t *Trainer) Stop() { t.stopAsked.Store(true) }
 
-func (t *Trainer) stopping() bool { return t.stopAsked.Load() }
+// Yield asks the members to leave the view at the next step on which all agree.
+func (t *Trainer) Yield() { t.yieldAsked.Store(true) }
+
+// flags is what this member asks of all with the next sum.
+func (t *Trainer) flags() uint32 {
+	var f uint32
+	if t.stopAsked.Load() {
+		f |= allreduce.StopAsked
+	}
+	if t.yieldAsked.Load() {
+		f |= allreduce.ViewAsked
+	}
+	if t.keep.asked() {
+		f |= allreduce.CopyAsked
+	}
+	if t.saveAsked != nil && t.saveAsked.Load() {
+		f |= allreduce.SaveAsked
+	}
+	return f
+}
+
+// copyState keeps a copy of State as it is, for whoever joins.
+func (t *Trainer) copyState() {
+	s := &checkpoints.State{}
+	s.CopyFrom(t.State())
+	t.keep.put(newStateCopy(s, t.totals), time.Now())
+}
 
 // State is the training state after the last committed step. It shares memory with the trainer.
 func (t *Trainer) State() *checkpoints.State {

@@ -15,30 +15,45 @@ const validateTry = 1<<31 + 1
 // validate measures the mean loss over the validation data: forward-only, cut by lane and summed exactly like a step, so
 // that every member has the same bits and may decide by them.
 func (t *Trainer) validate(ctx context.Context) error {
-	side := allreduce.NewSide(0, t.lanes)
 	var batch model.Batch
-	for _, l := range t.view.Lanes(t.rank) {
-		side.Add(t.step, l)
+	for len(t.todo) > 0 {
+		l := t.todo[0]
 		examples, err := t.job.Valid.Examples(1, l)
 		if err != nil {
-			return fmt.Errorf("read validation samples of lane %d: %w", l, err)
+			return fmt.Errorf("validate after step %d: read samples of lane %d: %w", t.step, l, err)
 		}
+		var tokens, sum, answers int64
 		for i := range examples {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			side.Tokens += int64(fill(&batch, examples[i:i+1]))
+			tokens += int64(fill(&batch, examples[i:i+1]))
 			loss, counted := t.lane.model.Loss(batch, nil)
-			side.Loss += allreduce.FixedLoss(loss)
-			side.Counted += int64(counted)
+			sum += allreduce.FixedLoss(loss)
+			answers += int64(counted)
 		}
+		t.side.Add(t.step, l)
+		t.side.Tokens += tokens
+		t.side.Loss += sum
+		t.side.Counted += answers
+		t.todo = t.todo[1:]
 	}
 	at := view.Position{View: t.viewHash, Step: t.step, Try: validateTry}
-	if err := t.ring.Sum(ctx, at, t.fence(), nil, nil, side, nil); err != nil {
-		return err
+	if err := t.ring.Sum(ctx, at, t.fence(), nil, nil, t.side, nil); err != nil {
+		return fmt.Errorf("validate after step %d: %w", t.step, err)
 	}
-	if side.Counted > 0 {
-		t.observer.Validated(t.step, meanLoss(side), side.Counted)
+	if err := t.side.Prove(t.step, t.lanes); err != nil {
+		return fmt.Errorf("validate after step %d: %w", t.step, err)
 	}
+	t.measured(ValidationReport{Step: t.step, Loss: t.side.MeanLoss(), Counted: t.side.Counted})
 	return nil
+}
+
+// measured ends the stage of validation.
+func (t *Trainer) measured(v ValidationReport) {
+	t.validated = v
+	if v.Counted > 0 {
+		t.observer.Validated(v)
+	}
+	t.settle(selecting)
 }

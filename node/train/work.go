@@ -10,121 +10,182 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
 
 // work is a member's part in one run, from the assignment to the release.
+//
+//	prepare → join (fetch State) ─┐
+//	   └───────────→ ready ⇄ follow the records of others
+//	                   ⇅
+//	                 seated in a view: ring after ring (seat.go)
 type work struct {
 	member *Member
 	id     string // of the run
 	log    *slog.Logger
 	ctx    context.Context // ends with the node or by the coordinator's release
 	cancel context.CancelCauseFunc
-	views  chan *view.View // capacity 1: the newest view not yet entered
+	order  *pb.Assignment
+	saver  *saver // nil if the run takes no checkpoints
 
-	mu          sync.Mutex // guards what follows
-	trainer     *Trainer   // nil while preparing
+	mu          sync.Mutex     // guards what follows
+	resumption  *pb.Resumption // where the run goes on from; nil: from the beginning
+	trainer     *Trainer       // nil while preparing
 	phase       pb.Phase
 	problem     string
+	fatal       bool
 	lostPeer    string
-	view        uint64
-	rank        int
+	lostWhy     pb.Loss
+	view        *view.View // at work or, without a seat, the last one heard of
+	seated      bool
+	standing    bool            // the members of the ring at work have come together
+	next        *view.View      // the newest view not yet entered
+	pass        func(why error) // ends what the work does now, for the sake of next; nil: it will look by itself
+	arrived     chan struct{}   // room for one: next was set
 	step        uint64
-	ring        *allreduce.Ring
+	ring        interface{ BytesSent() int64 } // at work; nil without
 	digest      []byte
 	snapshot    []byte // canonical State at the end
 	stopped     bool
-	stopEarly   bool // stop was ordered before the trainer existed
-	bytesSent   int64
+	stopEarly   bool      // stop was ordered before the trainer existed
+	bytesSent   int64     // by rings that are over
 	laneSeconds []float64 // of the last steps
-	steps       []*pb.StepReport
-	refreshes   []*pb.RefreshReport
-	validations []*pb.ValidationReport
+	totals      Totals
+	steps       reports[*pb.StepReport]
+	refreshes   reports[*pb.RefreshReport]
+	validations reports[*pb.ValidationReport]
+	retell      bool // the next beat has all that is at hand, whoever's duty it is to tell
 }
 
 // newWork returns the work for a run; it lasts as long as ctx, the node's, or until it is cancelled.
-func newWork(ctx context.Context, m *Member, run string) *work {
+func newWork(ctx context.Context, m *Member, a *pb.Assignment) *work {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return &work{
-		member: m, id: run, log: m.cfg.Log.With("run", run), ctx: ctx, cancel: cancel,
-		views: make(chan *view.View, 1), phase: pb.Phase_PHASE_PREPARING,
+	w := &work{
+		member: m, id: a.Run, order: a, log: m.cfg.Log.With("run", a.Run), ctx: ctx, cancel: cancel,
+		arrived: make(chan struct{}, 1), phase: pb.Phase_PHASE_PREPARING, resumption: a.From,
 	}
+	w.saver = w.newSaver()
+	return w
 }
 
 // run prepares, trains and stays until the coordinator releases the node, so that its outcome can be seen and fetched.
-func (w *work) run(a *pb.Assignment) {
+func (w *work) run() {
+	if w.saver != nil {
+		var saving sync.WaitGroup
+		defer saving.Wait()
+		saving.Go(func() { w.saver.serve(w.ctx) })
+		saving.Go(func() { w.tend(w.ctx) })
+	}
 	defer w.cancel(nil)
-	if err := w.do(w.ctx, a); err != nil && w.ctx.Err() == nil {
+	if err := w.do(w.ctx); err != nil && w.ctx.Err() == nil {
 		w.fail(err)
 	}
 	<-w.ctx.Done()
 }
 
-func (w *work) do(ctx context.Context, a *pb.Assignment) error {
-	job, err := w.member.prepare(ctx, a)
+// do works until ctx is over or an error ends this member's part.
+func (w *work) do(ctx context.Context) error {
+	if err := w.begin(ctx, w.order.Join); err != nil {
+		return err
+	}
+	for {
+		v := w.enter()
+		var err error
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case v != nil && v.Rank(w.member.cfg.Node) >= 0:
+			err = w.sit(ctx, v, v.Rank(w.member.cfg.Node))
+		case w.order.Join || v != nil:
+			err = w.follow(ctx)
+		default:
+			err = w.wait(ctx, nil)
+		}
+		var stray *StrayError
+		if errors.As(err, &stray) || errors.Is(err, errGone) {
+			w.log.Warn("starts over from a State of others", "why", err)
+			err = w.begin(ctx, true)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// begin prepares the run and makes the trainer: at step 0, or with a State of the other members.
+func (w *work) begin(ctx context.Context, join bool) error {
+	w.set(func() {
+		w.phase, w.trainer = pb.Phase_PHASE_PREPARING, nil
+		if join {
+			w.phase = pb.Phase_PHASE_JOINING
+		}
+	})
+	job, err := w.member.prepare(ctx, w.order, w.peers())
 	if err != nil {
 		return err
 	}
-	t := NewTrainer(job, w, w.log)
+	var t *Trainer
+	switch {
+	case join:
+		t, err = w.join(ctx, job)
+	case w.from() != nil:
+		t, err = w.resume(ctx, job)
+	default:
+		t, err = NewTrainer(job, nil, w, w.log)
+	}
+	if err != nil {
+		return err
+	}
+	if w.saver != nil {
+		t.save, t.saveAsked = func() { w.save(t) }, &w.saver.asked
+	}
 	w.set(func() {
-		w.trainer, w.phase = t, pb.Phase_PHASE_READY
+		w.trainer, w.step = t, t.step
+		if w.phase == pb.Phase_PHASE_PREPARING {
+			w.phase = pb.Phase_PHASE_READY
+		}
 		if w.stopEarly {
 			t.Stop()
 		}
 	})
+	return nil
+}
+
+// wait does nothing but serve copies of State until there is a view to enter, until again is closed, or ctx is over.
+func (w *work) wait(ctx context.Context, again <-chan struct{}) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case v := <-w.views:
-			rank := v.Rank(w.member.cfg.Node)
-			if rank < 0 {
-				continue // a spare: ready, without a seat
-			}
-			if err := w.train(ctx, t, v, rank); err != nil {
-				return err
+		case <-w.arrived:
+			return nil
+		case <-again:
+			return nil
+		case <-w.trainer.keep.asks:
+			if w.trainer.keep.asked() {
+				w.trainer.copyState()
 			}
 		}
 	}
-}
-
-// train works in one view until the run is over.
-func (w *work) train(ctx context.Context, t *Trainer, v *view.View, rank int) error {
-	addrs := make([]string, len(v.Members))
-	for i, m := range v.Members {
-		addrs[i] = m.Addr
-	}
-	id := allreduce.Identity{Run: w.id, View: v.Hash(), Rank: rank, Members: len(v.Members), Order: v.Ring}
-	ring := allreduce.NewRing(id, w.member.cfg.Links.Mesh(id, addrs, w.member.cfg.DialRing), t.job.Spec.Reduce)
-	defer ring.Close()
-	w.set(func() { w.phase, w.view, w.rank, w.ring = pb.Phase_PHASE_TRAINING, v.Hash(), rank, ring })
-	w.log.Info("entered view", "number", v.Number, "members", len(v.Members), "rank", rank, "lanes", len(v.Lanes(rank)))
-
-	err := t.Run(ctx, v, rank, ring)
-	w.set(func() { w.bytesSent, w.ring = ring.BytesSent(), nil })
-	if err != nil && !errors.Is(err, ErrStopped) {
-		var lost *allreduce.PeerError
-		if errors.As(err, &lost) {
-			name := v.Members[lost.Rank].Node.Name
-			w.set(func() { w.lostPeer = name })
-			err = fmt.Errorf("lost member %s at step %d: %w", name, t.step+1, err)
-		}
-		return err
-	}
-	return w.finish(t, errors.Is(err, ErrStopped))
 }
 
 // finish keeps the last State for whoever asks.
-func (w *work) finish(t *Trainer, stopped bool) error {
+func (w *work) finish(t *Trainer) error {
 	var snapshot bytes.Buffer
 	if _, err := t.State().WriteTo(&snapshot); err != nil {
 		return fmt.Errorf("keep the last State: %w", err)
 	}
+	if w.saver != nil && t.ended {
+		w.saver.settle(w.ctx) // the run may be resumed from here
+	}
 	digest := sha256.Sum256(snapshot.Bytes())
+	if bytes.Equal(w.digest, digest[:]) { // only this goroutine writes it
+		w.set(func() { w.phase = pb.Phase_PHASE_FINISHED })
+		return nil
+	}
 	w.set(func() {
-		w.phase, w.digest, w.snapshot, w.stopped = pb.Phase_PHASE_FINISHED, digest[:], snapshot.Bytes(), stopped
+		w.phase, w.digest, w.snapshot, w.stopped = pb.Phase_PHASE_FINISHED, digest[:], snapshot.Bytes(), t.ended && t.step < t.job.Steps
 	})
 	w.log.Info("finished", "step", t.step, "digest", fmt.Sprintf("%x", digest))
 	return nil
@@ -132,7 +193,8 @@ func (w *work) finish(t *Trainer, stopped bool) error {
 
 func (w *work) fail(err error) {
 	w.log.Error("run failed here", "err", err)
-	w.set(func() { w.phase, w.problem = pb.Phase_PHASE_FAILED, err.Error() })
+	var f fatal
+	w.set(func() { w.phase, w.problem, w.fatal = pb.Phase_PHASE_FAILED, err.Error(), errors.As(err, &f) })
 }
 
 // set changes what is reported and reports it.
@@ -143,19 +205,74 @@ func (w *work) set(change func()) {
 	w.member.nudge()
 }
 
-// enter gives the work a newer view; only the newest counts. The one it is in may come again, after a reconnect.
-func (w *work) enter(v *view.View) {
+// errViewOver ends what a member does in a view because a later one waits.
+var errViewOver = errors.New("a later view waits")
+
+// hear takes note of a view: the newest counts. With now the present one is left at once, else at the end of a step.
+func (w *work) hear(v *view.View, now bool) {
 	w.mu.Lock()
-	in := w.view
-	w.mu.Unlock()
-	if v.Hash() == in {
+	defer w.mu.Unlock()
+	if !newer(v, w.view) || w.next != nil && !newer(v, w.next) && !now {
 		return
 	}
+	if w.next == nil || newer(v, w.next) {
+		w.next = v
+	}
 	select {
-	case <-w.views:
+	case w.arrived <- struct{}{}:
 	default:
 	}
-	w.views <- v
+	switch {
+	case w.pass == nil:
+	case now || !w.standing:
+		w.pass(errViewOver)
+	default:
+		w.trainer.Yield()
+	}
+}
+
+// newer says whether v was decided after u: by a later incarnation of the coordinator, or by a higher number.
+func newer(v, u *view.View) bool {
+	return u == nil || v.Incarnation > u.Incarnation || v.Incarnation == u.Incarnation && v.Number > u.Number
+}
+
+// enter makes the newest view the present one and returns it.
+func (w *work) enter() *view.View {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.next != nil {
+		w.view, w.next = w.next, nil
+		select {
+		case <-w.arrived:
+		default:
+		}
+	}
+	return w.view
+}
+
+// peers are the addresses of nodes that may have files and State of the run: the members of the last view, else those that
+// the coordinator named.
+func (w *work) peers() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := w.view
+	if w.next != nil {
+		v = w.next
+	}
+	var addrs []string
+	if v != nil {
+		for _, m := range v.Members {
+			if m.Node != w.member.cfg.Node {
+				addrs = append(addrs, m.Addr)
+			}
+		}
+	}
+	for _, a := range w.order.Peers {
+		if !slices.Contains(addrs, a) && a != w.member.cfg.Addr {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
 }
 
 func (w *work) stop() {
@@ -164,71 +281,5 @@ func (w *work) stop() {
 	w.stopEarly = true
 	if w.trainer != nil {
 		w.trainer.Stop()
-	}
-}
-
-// report adds what the coordinator wants to know of this run to a beat.
-func (w *work) report(b *pb.Beat) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b.Run, b.Phase, b.Error, b.LostPeer = w.id, w.phase, w.problem, w.lostPeer
-	b.View, b.Step, b.Digest, b.Stopped = w.view, w.step, w.digest, w.stopped
-	if w.trainer != nil {
-		b.Trained = int64(w.trainer.job.Method.Len())
-	}
-	b.BytesSent = uint64(w.bytesSent)
-	if w.ring != nil {
-		b.BytesSent = uint64(w.ring.BytesSent())
-	}
-	if n := len(w.laneSeconds); n > 0 {
-		b.LaneSeconds = slices.Sorted(slices.Values(w.laneSeconds))[n/2]
-	}
-	b.Steps, b.Refreshes, b.Validations = w.steps, w.refreshes, w.validations
-	w.steps, w.refreshes, w.validations = nil, nil, nil
-}
-
-// unsent takes back what a beat that did not leave would have reported.
-func (w *work) unsent(b *pb.Beat) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.steps = append(b.Steps, w.steps...)
-	w.refreshes = append(b.Refreshes, w.refreshes...)
-	w.validations = append(b.Validations, w.validations...)
-}
-
-// Stepped implements Observer.
-func (w *work) Stepped(r StepReport) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.step = r.Step
-	if r.LaneSeconds > 0 {
-		w.laneSeconds = append(w.laneSeconds, r.LaneSeconds)
-		w.laneSeconds = w.laneSeconds[max(0, len(w.laneSeconds)-21):]
-	}
-	if w.rank != 0 {
-		return // one report is enough: all members have the same
-	}
-	w.steps = append(w.steps, &pb.StepReport{
-		Step: r.Step, Loss: r.Loss, Tokens: r.Tokens, Counted: r.Counted, Seconds: r.Seconds, Rate: r.Rate,
-		GradNorm: r.GradNorm, Tries: r.Tries, WireBytes: r.WireBytes,
-	})
-}
-
-// Refreshed implements Observer.
-func (w *work) Refreshed(r RefreshReport) {
-	w.log.Debug("refreshed index sets", "step", r.Step, "seconds", r.Seconds, "churn", r.Churn)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.rank == 0 {
-		w.refreshes = append(w.refreshes, &pb.RefreshReport{Step: r.Step, Seconds: r.Seconds, Churn: r.Churn})
-	}
-}
-
-// Validated implements Observer.
-func (w *work) Validated(step uint64, loss float64, counted int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.rank == 0 {
-		w.validations = append(w.validations, &pb.ValidationReport{Step: step, Loss: loss, Counted: counted})
 	}
 }

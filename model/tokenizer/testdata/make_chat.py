@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 
+import jinja2
 import tokenizers
 import transformers
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -30,15 +31,21 @@ conversations = [
     m("Write <|im_end|> or </s>.", "No <|im_start|>."),
     [{"role": "system", "content": "Add."}, {"role": "user", "content": "124 + 37?", "name": None}, {"role": "assistant", "content": "161"}, {"role": "user", "content": "Thanks"}],
 ]
+tool = {"type": "function", "function": {"name": "weather", "description": "Says the weather of a \"town\" – now", "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}}}
+call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "id": "abc123XYZ", "function": {"name": "weather", "arguments": {"town": "Köln"}}}]}
+tooled = [
+    m("Weather?") + [call, {"role": "tool", "content": "rain & <wind>", "tool_call_id": "abc123XYZ"}, {"role": "assistant", "content": "It rains."}],
+    m("Hi", "Hello!"),
+]
 marked = """{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content ~ eos_token }}{% endgeneration %}{% else %}{{ '<|' ~ m.role ~ '|>\\n' ~ m.content ~ '\\n<|assistant|>\\n' }}{% endif %}{% endfor %}"""
 headed = """{% for m in messages %}{{ '### ' ~ m.role|title ~ ':\\n' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content|trim ~ '\\n' }}{% endgeneration %}{% else %}{{ m.content }}{{ '\\n\\n' }}{% endif %}{% endfor %}"""
 
 LEADING = ["llama2", "mistral", "metaspace"]  # a text begins with a mark there
 
 
-def spans(tok, template, messages):
+def spans(tok, template, messages, tools):
     """What the assistant says, where the template does not mark it, in characters; None if it cannot be told."""
-    render = lambda ms, prompt: tok.apply_chat_template(ms, chat_template=template, tokenize=False, add_generation_prompt=prompt)
+    render = lambda ms, prompt: tok.apply_chat_template(ms, tools=tools, chat_template=template, tokenize=False, add_generation_prompt=prompt)
     text, out = render(messages, False), []
     for i, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -49,6 +56,37 @@ def spans(tok, template, messages):
         said = whole.rstrip(" \t\r\n")
         out.append((len(prompt), len(said if said.endswith(tuple(SPECIAL + ["<s>", "</s>"])) else whole)))
     return out
+
+
+def marked_twin(name, template):
+    """The template with {% generation %} where it has none, for those that render messages otherwise when others follow."""
+    if name == "mistral":
+        said = """{{- " " + message["content"]|trim + eos_token}}"""
+        assert template.count(said) == 1
+        return template.replace(said, "{% generation %}" + said + "{% endgeneration %}")
+    if name == "qwen":
+        head, branch = template.split("""{%- elif message.role == "assistant" %}""")
+        branch, tail = branch.split("""{%- elif message.role == "tool" %}""")
+        for old, new in [
+            ("{%- if loop.index0 > ns.last_query_index %}", """{{- '<|im_start|>' + message.role + '\\n' }}{% generation %}{%- if loop.index0 > ns.last_query_index %}"""),
+            ("""{{- '<|im_start|>' + message.role + '\\n<think>""", """{{- '<think>"""),
+            ("""{{- '<|im_start|>' + message.role + '\\n' + content }}""", "{{- content }}"),
+            ("""{{- '<|im_end|>\\n' }}""", """{{- '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}"""),
+        ]:
+            assert old in branch, old
+            branch = branch.replace(old, new)
+        return head + """{%- elif message.role == "assistant" %}""" + branch + """{%- elif message.role == "tool" %}""" + tail
+    return None
+
+
+def by_marks(tok, name, template, messages, tools):
+    """What the assistant says by the template's marked twin, which writes the same text; None if it has none."""
+    twin = marked_twin(name, template)
+    if twin is None:
+        return None
+    text, marks = render_jinja_template([messages], tools=tools, chat_template=twin, return_assistant_tokens_mask=True, bos_token="<s>", eos_token="</s>")
+    assert text[0] == tok.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False), (text[0], name)
+    return [p for p in marks[0] if p[0] < p[1]]
 
 
 def apart(tok, text, parts):
@@ -81,25 +119,26 @@ for kind in ["gpt2", "smollm", "llama3", "qwen2", "cl100k", "llama2", "mistral",
         tok = transformers.PreTrainedTokenizerFast.from_pretrained(d)
         kinds[kind] = json.dumps(config)
         for name, template in sources.items():
-            for messages in conversations:
+            for messages, tools in [(c, None) for c in conversations] + [(c, [tool]) for c in tooled]:
                 try:
-                    out = tok.apply_chat_template(messages, chat_template=template, return_dict=True, return_assistant_tokens_mask=True)
-                except Exception as e:  # the template refuses the conversation
-                    if "must" not in str(e):
-                        raise
+                    out = tok.apply_chat_template(messages, tools=tools, chat_template=template, return_dict=True, return_assistant_tokens_mask=True)
+                except (jinja2.exceptions.TemplateError, TypeError) as e:  # the template refuses the conversation, or cannot add what it has
+                    print(kind, name, e)
                     continue
-                case = {"kind": kind, "template": name, "messages": json.dumps(messages, ensure_ascii=False), "ids": out["input_ids"], "says": [i for i, x in enumerate(out["assistant_masks"]) if x]}
+                case = {"kind": kind, "template": name, "messages": json.dumps(messages, ensure_ascii=False), **({"tools": json.dumps(tools, ensure_ascii=False)} if tools else {}), "ids": out["input_ids"], "says": [i for i, x in enumerate(out["assistant_masks"]) if x]}
                 if "generation %}" in template:  # the masks are those of transformers unless a token crosses a border
-                    text, marks = render_jinja_template([messages], chat_template=template, return_assistant_tokens_mask=True, bos_token="<s>", eos_token="</s>")
+                    text, marks = render_jinja_template([messages], tools=tools, chat_template=template, return_assistant_tokens_mask=True, bos_token="<s>", eos_token="</s>")
                     ids, says = apart(tok, text[0], [p for p in marks[0] if p[0] < p[1]])
                     if ids != case["ids"] and kind not in LEADING:
                         case |= {"apart": ids, "says": says}
                 else:
-                    parts = spans(tok, template, messages)
+                    parts = spans(tok, template, messages, tools)
+                    if parts is None:
+                        parts = by_marks(tok, name, template, messages, tools)
                     if parts is None:
                         case = {**case, "unstable": True}
                     elif kind not in LEADING:
-                        text = tok.apply_chat_template(messages, chat_template=template, tokenize=False)
+                        text = tok.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False)
                         ids, case["says"] = apart(tok, text, parts)
                         if ids != case["ids"]:
                             case["apart"] = ids

@@ -2,6 +2,7 @@
 
 Run in this directory: python make_golden.py. Versions and seed stand in each golden file. Written are
   strings.json            the strings
+  surrogates.json         JSON texts of strings with escaped surrogates, and their ids with gpt2/tokenizer.json or null
   nfc.json                pairs of a string and its normal form C
   KIND/tokenizer.json     a tokenizer of the kind, trained here on the text below
   KIND/golden.json        per string its ids without and with special tokens, and what they decode to where that is not
@@ -52,7 +53,34 @@ def strings():
     s += ["<s>", "</s>", "<s>Hello</s>", "x<s>", " <s> ", "<s><s>", "<|end|>", "a <|end|> b", "a<|end|>b", "<|end", "<|endx|>", "<|user|>hi<|assistant|>", "<|user|> hi", "hi <|user|>", "  <mask>  x", "x <mask> <mask>", "<mask>", "\n<mask>\n<strip>\n", " <strip> <strip>  <mask>y", "<strip>\u3000\u00a0<mask>", "  <left>  x", "a <left><left> b", "added token", "addedtoken", "an added token here", "added tokenhere", "x added tokenhere", "<left>  <left>", "no added toke", "Ünïted", "U\u0308ni\u0308ted", "<pad>▁<pad>", "<unk>", "a<unk>b", "<|end|><|end|>x", "éx", "xéx"]
     s += ["▁", "▁▁", "a▁b", "▁ a", " ▁", "<0x41>", "<0x0A>", "a  ▁  b", "\u2581x\u2581\u2581y "]
     s += ["Question: What is 12 + 30?\nAnswer: ", "12 + 30 = <<12+30=42>>42\n#### 42", "Tom has 3 apples.  He buys 5 more.\n\nHow many?"]
+    # clusters: marks on marks, joiners, selectors, flags, keycaps, skin tones, tags, emoji between words and digits
+    s += ["x\u0301\u0323\u0307", "\u0915\u094d\u0937\u093f", "\u0e01\u0e33\u0e49", "\u1019\u103c\u1014\u103a\u1019\u102c", "\u0b95\u0bcd\u0bb7\u0bcc", "\u17a0\u17d2\u1793\u17c6", "\u0f56\u0f62\u0f92\u0fb1\u0f51", "i\u0307 \u0130 \u0131", "\ua995\u034f\u0301"]
+    s += ["👩🏿\u200d🚀👩\u200d❤\ufe0f\u200d💋\u200d👨", "🏳️\u200d🌈 🏴\u200d☠️", "🇦🇧🇨", "🇺", "3️⃣#️⃣*️⃣", "👍🏻👍🏿", "x😀1😀y", "😀\n😀", "😀  😀", "\u200d😀\u200d", "🫠🫱🏽\u200d🫲🏻", "\U0001fae8\U0001fa77", "\U0001f1e9\U0001f1ea1", "™️ ©️ ℹ️"]
+    # scripts in a row, words without spaces, both directions, old and new letters
+    s += ["日本語とEnglishとрусский", "漢字かな交じり文、句読点。「引用」", "㐀㐁\U00020000\U0002a6d6", "ｱｲｳ ｶﾞ ＡＢＣ　１２３", "\u3007\u3021 \u4e00\u4e8c", "한국어 띄어쓰기가 없는문장", "\u1100\u1100\u1161\u11a8\u11a8", "العربية 123 ١٢٣ English", "لا إله \u0640\u0640 مـــد", "\u064b\u064c\u064d", "א\u05bc\u05c1 ש\u05c2", "\u202babc\u202c \u2067x\u2069", "ქართული Հայերեն አማርኛ", "ᏣᎳᎩ ᐃᓄᒃᑎᑐᑦ ꦧꦱꦗꦮ", "𝒳𝓎𝔷 𝟙𝟚𝟛 ℝℤ", "ſtraße ẞ ß ŉ ǆ", "\u03a9 \u2126 \u03bc \u00b5 K \u212a", "Σίσυφος ΣΊΣΥΦΟΣ"]
+    # white space of every kind, in runs and at ends
+    s += [" " * n for n in (4, 7, 8, 9, 16, 17, 33)] + ["\n" * n for n in (3, 4, 5)]
+    s += ["\t" * 5, "\r", "\r\r", "\n\r", "\r\n\n", "a\r", "a\r\n\r\nb", " \r\n ", "\t\n\t", "a \n", "a  \n\n  b", "\u00a0\n", "\n\u00a0", "x \u2028 y", "\u2029\n", "\v\f", "a\x1cb\x1db\x1eb\x1f", "x\u180ey", "x\u2060y\ufeffz", "\u2000\u2001\u2002 a", "a\u0085\n", " \t \t x"]
+    # digits and signs
+    s += ["0", "00", "007", "1 2 3", "1  23   456", "12:34:56", "2024-01-31T23:59Z", "+1 (555) 010-9999", "1/2 3÷4 5×6", "10^6 10⁶ H₂O", "-1 --2 −3", "€5 5€ $5.00 5¢", "99.9% ±0.1‰", "٣٫١٤ ۱۲۳ ௧௨௩", "1️2️", "Ⅻ ⅻ ㊿ ⒈ 🄁", "1a2b3c", "v1.2.3-rc.4+build5", "0b1010 0o17 0xDEADBEEF", "1_000_000"]
+    # code and markup
+    s += ["a=b+c*d-e/f%g", "i++ ++i i-- --i", "x->y.z::w<T>&r", "!@#$%^&*()_+-=[]{}|;':,./<>?`~", "```py\nprint('x')\n```", "- [ ] item\n- [x] done", "| a | b |\n|---|---|\n", "<!-- c --><a href='x'>y</a>&nbsp;&#39;", "// c\n/* d */ # e", r'"\u0041\n\t\"', 's = f"{x!r:>10}"', "λx.x ∀x∃y ¬p∧q→r", "rm -rf ./*.tmp && echo $?", r"C:\Users\x\y.txt", "user@host:~$ ls -la", "key: [1, 2]\n  sub: {a: b}\n", "\x1b[31mred\x1b[0m", "x'y\"z`w", "''' \"\"\"", "don''t 'd've", "I'D'VE I'd've y'all'd", "'T 't' 'LL'", "…'s—'re", "'\u2019s", "\u2018'tis\u2019"]
     return s
+
+
+# JSON texts of strings, with escapes that are half a surrogate pair or a whole one
+ESCAPED = [r'"\ud83d\ude00"', r'"a\uD83D\uDE00b"', r'"\\ud83d"', r'"\u00e9\ud7ff\ue000"', r'"\ud83d"', r'"\ude00"', r'"x\ud83dy"', r'"\ude00\ud83d"', r'"\ud83d\ud83d\ude00"', r'"\ud83d\\ude00"', r'"\udbff\udfff"', r'"\ud83d\u0041"']
+
+
+def surrogates(tok):
+    """What the library says of each of ESCAPED: ids, or null where it takes no such string."""
+    out = []
+    for text in ESCAPED:
+        try:
+            out.append({"json": text, "ids": tok.encode(json.loads(text), add_special_tokens=False).ids})
+        except TypeError:
+            out.append({"json": text, "ids": None})
+    return out
 
 
 def common(n):  # the library breaks ties between rare characters by chance, so the alphabet is chosen here
@@ -229,6 +257,7 @@ def main(wanted):
     texts = strings()
     write("strings.json", texts)
     write("nfc.json", nfc(random.Random(SEED)))
+    write("surrogates.json", {"tokenizers": tokenizers.__version__, "strings": surrogates(Tokenizer.from_file("gpt2/tokenizer.json"))})
     for kind in KINDS:
         name = kind.__name__
         if wanted and name not in wanted:

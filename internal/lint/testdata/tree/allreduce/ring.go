@@ -5,9 +5,9 @@ import (
 	"math/rand" // want "math/rand in a result path"
 	"os"
 
-	_ "image/png"               // want "import image/png for its effects"
-	"github.com/spf13/viper"    // want "may not import github.com/spf13/viper: that is for internal/config"
 	"github.com/somebody/magic" // want "belongs to no module that torc uses"
+	"github.com/spf13/viper"    // want "may not import github.com/spf13/viper: that is for internal/config"
+	_ "image/png"               // want "import image/png for its effects"
 
 	"github.com/torctrain/torc/internal/detmath"
 	"github.com/torctrain/torc/internal/view"

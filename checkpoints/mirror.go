@@ -1,0 +1,115 @@
+package checkpoints
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Mirror copies the pieces of a committed checkpoint that holder keeps to dir, and then the manifest; what is there already
+// stays, so that a copy that was broken off goes on. Each piece is compared with the manifest on its way. Several members
+// may mirror to one directory at once. Then what retention no longer asks for is removed there. limit may be nil.
+func (s *Store) Mirror(ctx context.Context, m *Manifest, holder, dir string, limit Limiter) error {
+	if err := s.mirror(ctx, m, holder, dir, limit); err != nil {
+		return fmt.Errorf("mirror checkpoint of step %d to %s: %w", m.Step, dir, advise(err))
+	}
+	return nil
+}
+
+func (s *Store) mirror(ctx context.Context, m *Manifest, holder, dir string, limit Limiter) error {
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, index := range m.Held(holder) {
+		if err := s.mirrorPiece(ctx, m, index, holder, dir, limit); err != nil {
+			return err
+		}
+	}
+	text, err := m.Bytes()
+	if err != nil {
+		return err
+	}
+	err = s.putFile(filepath.Join(dir, m.name()), holder, func(f File) error {
+		_, err := f.Write(text)
+		return err
+	})
+	if err == nil {
+		err = s.fs.SyncDir(dir)
+	}
+	if err == nil {
+		copied := &Store{fs: s.fs, dir: dir, spec: s.spec, cfg: s.cfg}
+		err = copied.collectBut(m.name())
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // another member removed it at the same time
+	}
+	return err
+}
+
+// mirrorPiece copies one piece, unless a whole file of its name is there.
+func (s *Store) mirrorPiece(ctx context.Context, m *Manifest, index int, holder, dir string, limit Limiter) (err error) {
+	name := m.Piece(index).String()
+	from, err := s.fs.Open(s.path(name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	size, err := from.Size()
+	if err != nil {
+		return err
+	}
+	if there, err := s.fs.Open(filepath.Join(dir, name)); err == nil {
+		have, sized := there.Size()
+		if err := errors.Join(sized, there.Close()); err == nil && have == size {
+			return nil // renamed into place when it was whole
+		}
+	}
+	return s.putFile(filepath.Join(dir, name), holder, func(to File) error {
+		sum, buf := sha256.New(), make([]byte, pieceBlock)
+		for at := int64(0); at < size; {
+			b := buf[:min(size-at, pieceBlock)]
+			if limit != nil {
+				if err := limit.WaitN(ctx, len(b)); err != nil {
+					return err
+				}
+			}
+			if err := errors.Join(ctx.Err(), readAt(from, b, at)); err != nil {
+				return err
+			}
+			_, _ = sum.Write(b) // a hash takes everything
+			if _, err := to.Write(b); err != nil {
+				return err
+			}
+			at += int64(len(b))
+		}
+		if want, known := m.sum(index); known && [32]byte(sum.Sum(nil)) != want {
+			return fmt.Errorf("piece %d is %w: it is not the one that was committed", index, ErrDamaged)
+		}
+		return nil
+	})
+}
+
+// putFile writes a file under a passing name, makes it last and gives it its name.
+func (s *Store) putFile(path, holder string, fill func(File) error) error {
+	tmp := filepath.Join(filepath.Dir(path), tmpPrefix+holder+"-"+filepath.Base(path))
+	f, err := s.fs.Create(tmp)
+	if err != nil {
+		return err
+	}
+	if err = fill(f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = s.fs.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = s.fs.Remove(tmp)
+	}
+	return err
+}
+
+// Dir is pieces in a directory that is no member's: a mirror.
+func Dir(fsys FS, dir string) PieceSource { return &Store{fs: fsys, dir: dir} }

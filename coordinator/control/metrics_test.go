@@ -1,0 +1,95 @@
+package control
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/trust"
+)
+
+func TestMetricsTellOfNodesCallsAndJoins(t *testing.T) {
+	g := serveGuarded(t)
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(g.Metrics()...)
+	conn, err := g.enrol("ada", g.token(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.enrol("bob", "", nil); err == nil {
+		t.Fatal("bob joins without a token")
+	}
+	stream, err := pb.NewControlClient(conn).Attend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&pb.Beat{Node: &pb.NodeID{Name: "ada", Boot: 1}, Addr: "127.0.0.1:1", Run: "gone"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil { // is told that its run is over: so it attends
+		t.Fatal(err)
+	}
+	want := `
+# HELP torc_certificates Certificates that were given out and count, by role.
+# TYPE torc_certificates gauge
+torc_certificates{role="node"} 1
+torc_certificates{role="operator"} 1
+torc_certificates{role="viewer"} 0
+# HELP torc_join_attempts_total Attempts to join, by what became of them.
+# TYPE torc_join_attempts_total counter
+torc_join_attempts_total{result="admitted"} 1
+torc_join_attempts_total{result="limited"} 0
+torc_join_attempts_total{result="refused"} 1
+# HELP torc_rpcs_total Calls that ended, by method and gRPC code; a stream counts when it ends.
+# TYPE torc_rpcs_total counter
+torc_rpcs_total{code="OK",method="/torc.v1.Trust/CreateToken"} 1
+torc_rpcs_total{code="OK",method="/torc.v1.Trust/Join"} 1
+torc_rpcs_total{code="PermissionDenied",method="/torc.v1.Trust/Join"} 1
+`
+	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "torc_certificates", "torc_join_attempts_total", "torc_rpcs_total"); err != nil {
+		t.Error(err)
+	}
+	all, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	attending := 0.0
+	for _, f := range all {
+		if f.GetName() == "torc_nodes" {
+			for _, m := range f.Metric {
+				attending += m.Gauge.GetValue()
+			}
+		}
+	}
+	if attending != 1 {
+		t.Errorf("torc_nodes are %v in all phases, want ada", attending)
+	}
+	if problems, err := testutil.GatherAndLint(r); err != nil || len(problems) != 0 {
+		t.Errorf("metrics are not as they should be named: %v, %v", problems, err)
+	}
+	if err := g.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+}
+
+// A probe has no certificate.
+func TestHealthIsToldToEveryone(t *testing.T) {
+	g := serveGuarded(t)
+	w := trust.NewWallet(nil)
+	w.Expect(trust.PinOf(g.authority.CA()))
+	conn, err := cluster.Dial(g.Addr(), cluster.Secure(w, cluster.AcceptRole(trust.Coordinator))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	reply, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+	if err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("Check = %v, %v", reply, err)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/torctrain/torc/checkpoints/adapter"
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/methods"
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
+)
+
+// exportFormats are what export writes besides models.
+const exportFormats = "hf (a model), peft (a LoRA adapter of lora, pissa or sorsa), shira (a SHiRA adapter of lift with one set) or delta (a file for coordinator delta)"
+
+// exportAdapter writes what a run changed of its base, in any format but hf.
+func (r *result) exportAdapter(out, format string) error {
+	switch format {
+	case "peft", "shira", "delta":
+	default:
+		return config.Usagef("--format %s: use %s", format, exportFormats)
+	}
+	d, err := r.delta()
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "peft":
+		return d.WriteLoRA(out, r.spec.Model)
+	case "shira":
+		return d.WriteSHiRA(out, r.spec.Model)
+	}
+	return writeDelta(d, out)
+}
+
+// writeDelta writes a delta to a file that must not exist.
+func writeDelta(d *adapter.Delta, out string) error {
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+		return config.Usagef("%s exists: remove it or choose another name", out)
+	}
+	return d.Write(out)
+}
+
+// delta is what the run changed.
+func (r *result) delta() (*adapter.Delta, error) {
+	base, err := model.Load(r.base)
+	if err != nil {
+		return nil, err
+	}
+	w, err := model.Load(r.base)
+	if err != nil {
+		return nil, err
+	}
+	m, err := methods.New(r.spec.Method, w, r.spec.Seed)
+	if err != nil {
+		return nil, err
+	}
+	methods.UseCache(m, r.cache)
+	workers, done, err := oneThreaded()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := methods.Prepare(m, workers, w); err != nil {
+		return nil, err
+	}
+	start := m.Start(w)
+	if err := r.state.Apply(m, w); err != nil {
+		return nil, err
+	}
+	d, err := adapter.Of(m, r.state.Theta, start, base, r.spec.Method.Name)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", r.spec.Name, err)
+	}
+	return d, nil
+}
+
+// oneThreaded are kernels of one thread, one for each processor, until done.
+func oneThreaded() (workers []model.Kernels, done func(), err error) {
+	var all []*cpu.Kernels
+	done = func() {
+		for _, k := range all {
+			k.Close()
+		}
+	}
+	for range runtime.NumCPU() {
+		k, err := cpu.New(1, cpu.Auto)
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		all, workers = append(all, k), append(workers, k)
+	}
+	return workers, done, nil
+}

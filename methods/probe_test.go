@@ -1,0 +1,224 @@
+package methods
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/torctrain/torc/internal/rng"
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/cpu"
+)
+
+// unchosen is an s2ft on the small model whose channels a probe is to choose.
+func unchosen(t *testing.T, c Config) (*s2ft, *channelProbe, *model.Weights) {
+	t.Helper()
+	w := grouped(t, model.F32)
+	params := w.Config.Params()
+	l, err := c.layout(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newS2FT(l, params, make([][]int32, len(params)))
+	p, err := newChannelProbe(f, c, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, p, w
+}
+
+// scoresOf runs a probe over a batch.
+func scoresOf(p *channelProbe, w *model.Weights, b model.Batch) []float64 {
+	totals := make([]float64, p.Len())
+	gather := func(id model.WeightID, score func(scores []float32)) {
+		if p.of[id] < 0 {
+			return
+		}
+		t := p.tensors[p.of[id]]
+		scores := make([]float32, t.Len)
+		score(scores)
+		for i, s := range scores {
+			totals[t.Off+i] = float64(s)
+		}
+	}
+	net := model.New(w, cpu.Ref())
+	if p.Forward() {
+		net.Watch(b, func(id model.WeightID, x []float32, T int) {
+			gather(id, func(scores []float32) { p.Input(id, x, T, scores) })
+		})
+		return totals
+	}
+	net.Train(p.Wants)
+	net.Gradient(b, probeSink(func(id model.WeightID, o *model.Outer) {
+		gather(id, func(scores []float32) { p.Pull(id, o, scores) })
+	}))
+	return totals
+}
+
+type probeSink func(model.WeightID, *model.Outer)
+
+func (s probeSink) Outer(id model.WeightID, o *model.Outer) { s(id, o) }
+func (s probeSink) Whole(model.WeightID, []float32)         { panic("a gradient nobody wants") }
+
+// A head or channel that nothing flows through has the least activation, and none of its columns a gradient.
+func TestProbeFindsSilentChannels(t *testing.T) {
+	for _, by := range []string{"activation", "gradient"} {
+		for _, largest := range []string{"smallest-", "largest-"} {
+			c := Config{Name: "s2ft", O: 0.26, Down: 0.1, V: 0.5, Up: 0.1, Select: largest + by}
+			f, p, w := unchosen(t, c)
+			// Silence channels 3, 4 of the MLP and the first key-value head, with its two query heads, in every layer.
+			for id, x := range w.Params {
+				s := w.Config.Params()[id]
+				for i := range x.Len() {
+					row := i / x.Cols
+					if x.Module == model.Up && (row == 3 || row == 4) || x.Module == model.V && row/s.HeadDim == 0 {
+						x.Set(i, 0)
+					}
+				}
+			}
+			totals := scoresOf(p, w, textBatch(w.Config.Vocab))
+			if err := p.Choose(totals); err != nil {
+				t.Fatal(err)
+			}
+			for i, ten := range f.tensors {
+				s := w.Config.Params()[ten.Weight]
+				silent := func(c int32) bool {
+					switch s.Module {
+					case model.O:
+						return c < 2*6
+					case model.V:
+						return c < 6
+					}
+					return c == 3 || c == 4
+				}
+				if got := len(f.channels[i]) * s.Rows * s.Cols / axis(s); got != ten.Len || !slices.IsSorted(f.channels[i]) {
+					t.Errorf("%s%s, %s: channels %v make %d values, want %d", largest, by, ten.Name, f.channels[i], got, ten.Len)
+				}
+				if s.Module == model.Up && by == "gradient" || s.Module == model.V && by == "gradient" {
+					continue // of a silent channel's own rows the gradient need not be small
+				}
+				quiet := 0
+				for _, c := range f.channels[i] {
+					if silent(c) {
+						quiet++
+					}
+				}
+				want := 0
+				if largest == "smallest-" {
+					want = min(len(f.channels[i]), map[model.Module]int{model.O: 12, model.V: 6, model.Up: 2, model.Down: 2}[s.Module])
+				}
+				if quiet != want {
+					t.Errorf("%s%s, %s: channels %v, %d of them silent, want %d", largest, by, ten.Name, f.channels[i], quiet, want)
+				}
+			}
+		}
+	}
+}
+
+// Scores of lanes that are rounded and added as integers choose the same, however lanes are dealt out: they are sums over
+// tokens, so those of a batch are those of its sequences together.
+func TestScoresOfLanesAddUp(t *testing.T) {
+	_, p, w := unchosen(t, Config{Name: "s2ft", O: 0.26, Down: 0.1, Select: "largest-activation"})
+	whole := textBatch(w.Config.Vocab)
+	var parts [2]model.Batch
+	for s := range 2 {
+		from, to := whole.Starts[s], whole.Starts[s+1]
+		parts[s] = model.Batch{Tokens: whole.Tokens[from:to], Targets: whole.Targets[from:to], Starts: []int32{0, to - from}}
+	}
+	want, a, b := scoresOf(p, w, whole), scoresOf(p, w, parts[0]), scoresOf(p, w, parts[1])
+	for i := range want {
+		if math.Abs(a[i]+b[i]-want[i]) > 1e-5*want[i] {
+			t.Errorf("score %d is %v and %v, together %v", i, a[i], b[i], want[i])
+		}
+	}
+	if err := p.Choose(want[1:]); err == nil {
+		t.Error("a score is missing: no error")
+	}
+}
+
+// methods.md §7: a constant gradient that enters late moves by more than six rates with the correction of the global step, and
+// by one with that of its age.
+func TestAgedUpdatesAreThoseOfAFreshCoordinate(t *testing.T) {
+	o := DefaultOptimizer("lift")
+	o.Beta2, o.Eps = 0.999, 1e-30
+	for _, aged := range []bool{false, true} {
+		theta, m, v, ages := []float32{0}, []float32{0}, []float32{0}, []uint16{0}
+		rates, most, before := o.AgedRates(1), 0.0, float32(0)
+		for step := uint64(100_000); step < 100_050; step++ {
+			if aged {
+				AgedAdamW(theta, m, v, []float32{0.5}, ages, o.Step(step, 1), rates)
+			} else {
+				AdamW(theta, m, v, []float32{0.5}, o.Step(step, 1))
+			}
+			most = max(most, math.Abs(float64(theta[0]-before)))
+			before = theta[0]
+		}
+		if want := map[bool]float64{false: 6.569, true: 1}[aged]; math.Abs(most-want) > 2e-3 {
+			t.Errorf("aged %v: the largest update is %.4f rates, want %v", aged, most, want)
+		}
+	}
+}
+
+// Where all coordinates are as old as the run, ages change nothing.
+func TestAgedAdamWOfOldCoordinatesIsAdamW(t *testing.T) {
+	o := DefaultOptimizer("lift")
+	const n = 40
+	state := func() (theta, m, v []float32) {
+		theta = make([]float32, n)
+		for i := range theta {
+			theta[i] = float32(rng.New(1).Float64(uint64(i)))
+		}
+		return theta, make([]float32, n), make([]float32, n)
+	}
+	t1, m1, v1 := state()
+	t2, m2, v2 := state()
+	ages, rates := make([]uint16, n), o.AgedRates(0.01)
+	for step := uint64(1); step <= 600; step++ {
+		g := make([]float32, n)
+		for i := range g {
+			g[i] = float32(rng.New(step).Float64(uint64(i)) - 0.5)
+		}
+		AdamW(t1, m1, v1, g, o.Step(step, 0.01))
+		AgedAdamW(t2, m2, v2, g, ages, o.Step(step, 0.01), rates)
+		if !slices.Equal(t1, t2) {
+			t.Fatalf("step %d: %v, want %v", step, t2, t1)
+		}
+	}
+	remapAges([]uint32{1, 4, 9}, []uint32{0, 4, 5}, ages[:3])
+	if !slices.Equal(ages[:3], []uint16{0, 600, 0}) {
+		t.Errorf("ages after a refresh are %v", ages[:3])
+	}
+}
+
+// A selection that began steps ago sees the weights of then, whoever makes it.
+func TestLeadingSelectionSeesTheWeightsOfItsStart(t *testing.T) {
+	c := liftConfig(2)
+	c.Refresh, c.Lead = 10, 3
+	for _, d := range []model.DType{model.F32, model.BF16} {
+		w := small(d, 4)
+		f := newLIFTFor(t, w, c).(*lift)
+		theta, m, v := f.Start(w), make([]float32, f.Len()), make([]float32, f.Len())
+		adopt(t, f, selectAll(t, f, w), w, theta, m, v)
+		var pending []float32
+		var then []*model.Matrix
+		for step := uint64(1); step <= 9; step++ {
+			if f.Begins(step) {
+				if step != 7 {
+					t.Errorf("a selection begins before step %d, want 7", step)
+				}
+				pending = slices.Clone(theta)
+				for _, s := range f.Selected() {
+					x := w.Params[s.Weight]
+					seen := model.NewMatrix(d, x.Rows, x.Cols)
+					copy(seen.F32, x.F32)
+					copy(seen.U16, x.U16)
+					then = append(then, seen)
+				}
+			}
+			train(f, w, DefaultOptimizer("lift"), step, theta, m, v)
+		}
+		for i, s := range f.Selected() {
+			mustSameBits(t, w.Params[s.Weight].Name, f.AsOf(s.Weight, pending, w), then[i])
+		}
+	}
+}

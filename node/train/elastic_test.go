@@ -1,0 +1,274 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/internal/view"
+	"github.com/torctrain/torc/methods"
+	"github.com/torctrain/torc/model"
+)
+
+// stage of a play: members that outlive their rings, and a network for each ring.
+type troupe struct {
+	t       *testing.T
+	toy     toy
+	members map[string]*Trainer
+	heard   map[string]*heard
+	number  uint64
+}
+
+func (c toy) troupe(t *testing.T) *troupe {
+	return &troupe{t: t, toy: c, members: map[string]*Trainer{}, heard: map[string]*heard{}}
+}
+
+func (p *troupe) member(name string) *Trainer {
+	if p.members[name] == nil {
+		p.heard[name] = &heard{}
+		t, err := NewTrainer(p.toy.job(p.t, 1), nil, p.heard[name], slog.New(slog.DiscardHandler))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.members[name] = t
+	}
+	return p.members[name]
+}
+
+// joins makes name a member with the State that from has, as a joiner gets it.
+func (p *troupe) joins(name, from string) {
+	p.t.Helper()
+	p.members[from].copyState()
+	c := p.members[from].keep.copy
+	data, _, err := c.bytes()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	s, err := checkpoints.ReadState(bytes.NewReader(data))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.heard[name] = &heard{}
+	if p.members[name], err = NewTrainer(p.toy.job(p.t, 1), s, p.heard[name], slog.New(slog.DiscardHandler)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// act runs one view of the named members on a network that fault spoils, and returns what each Run returned.
+func (p *troupe) act(owner []int, fault func(*allreduce.Net), names ...string) []error {
+	p.number++
+	v := &view.View{Run: "toy", Incarnation: 1, Number: p.number, Owner: owner}
+	for i, n := range names {
+		v.Members = append(v.Members, view.Member{Node: view.NodeID{Name: n}})
+		v.Ring = append(v.Ring, i)
+	}
+	net := allreduce.MemNet(len(names))
+	if fault != nil {
+		fault(net)
+	}
+	errs := make([]error, len(names))
+	var g errgroup.Group
+	for rank, n := range names {
+		t := p.member(n)
+		g.Go(func() error {
+			id := allreduce.Identity{Run: v.Run, View: v.Hash(), Rank: rank, Members: len(names), Order: v.Ring}
+			ring := allreduce.NewRing(id, net.Mesh(id), t.job.Spec.Reduce)
+			defer ring.Close()
+			errs[rank] = t.Run(context.Background(), v, rank, ring)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return errs
+}
+
+func (p *troupe) digest(name string) string {
+	d := p.members[name].State().Digest()
+	return fmt.Sprintf("%x", d[:6])
+}
+
+func liftToy() toy {
+	lift := methods.Default("lift")
+	lift.Rank, lift.Filter, lift.Refresh = 2, 2, 3
+	return toy{method: lift, dtype: model.BF16, lanes: 7, steps: 7, edit: func(r *spec.Resolved) { r.Validate.Every = 2 }}
+}
+
+// protocol.md I1, I2, I3: a link that breaks anywhere, in a hello, a refresh, a sum or a validation, ends its ring and nothing
+// else; the members go on in the next one, whoever takes part in it, and end with the digest of the undisturbed run.
+func TestDigestSurvivesBrokenRings(t *testing.T) {
+	c := liftToy()
+	alone := c.run(t, 1, make([]int, c.lanes))[0]
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			p := c.troupe(t)
+			names := []string{"a", "b", "c"}
+			for _, name := range names {
+				p.member(name)
+			}
+			for range 40 {
+				r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+				n := 1 + r.IntN(len(names))
+				some := append([]string(nil), names[:n]...)
+				// Whoever is a whole step behind all others may only sit with one who has the record.
+				front := ""
+				for _, name := range names {
+					if front == "" || p.members[name].step > p.members[front].step {
+						front = name
+					}
+				}
+				if !slices.Contains(some, front) {
+					some[0] = front
+				}
+				for _, name := range some {
+					if p.members[name].step+1 < p.members[front].keep.oldest() {
+						p.joins(name, front)
+					}
+				}
+				errs := p.act(deal(len(some), c.lanes), func(net *allreduce.Net) {
+					if victim := r.IntN(len(some)); r.IntN(4) > 0 {
+						net.ResetAfter(victim, r.IntN(60))
+					}
+				}, some...)
+				done := true
+				for _, err := range errs {
+					var stray *StrayError
+					if err != nil && !ringError(err) || errors.As(err, &stray) {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+					done = done && err == nil
+				}
+				if done {
+					for _, name := range some {
+						if got := p.digest(name); got != alone.digest[:12] {
+							t.Errorf("seed %d: %s has digest %s, undisturbed %.12s", seed, name, got, alone.digest)
+						}
+					}
+					return
+				}
+			}
+			t.Errorf("seed %d: not done after 40 views", seed)
+		})
+	}
+}
+
+// A member that has changed by itself is found by the majority before its values are added; alone against one other, nobody
+// can tell who is right.
+func TestDivergedMembersAreFound(t *testing.T) {
+	c := liftToy()
+	p := c.troupe(t)
+	for _, err := range p.act(deal(3, c.lanes), func(net *allreduce.Net) { net.ResetAfter(1, 12) }, "a", "b", "c") {
+		if !ringError(err) {
+			t.Fatal(err)
+		}
+	}
+	p.members["b"].theta[3] += 1
+	for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+		var stray *StrayError
+		if !errors.As(err, &stray) || fmt.Sprint(stray.Diverged) != "[1]" {
+			t.Errorf("rank %d got %v, want that rank 1 diverged", rank, err)
+		}
+	}
+	for rank, err := range p.act(deal(2, c.lanes), nil, "a", "b") {
+		if !errors.Is(err, ErrTie) || !errors.As(err, new(fatal)) {
+			t.Errorf("rank %d got %v, want a tie that ends the run", rank, err)
+		}
+	}
+	p.joins("b", "a")
+	for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+		if err != nil {
+			t.Errorf("rank %d got %v after rank 1 took over a State", rank, err)
+		}
+	}
+	if alone := c.run(t, 1, make([]int, c.lanes))[0]; p.digest("b") != alone.digest[:12] {
+		t.Errorf("healed member has digest %s, undisturbed %.12s", p.digest("b"), alone.digest)
+	}
+}
+
+// A member asked to yield leaves at the end of a step, and all others with it.
+func TestMembersLeaveAViewTogether(t *testing.T) {
+	c := liftToy()
+	p := c.troupe(t)
+	p.member("a").Yield()
+	for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+		if !errors.Is(err, ErrYield) {
+			t.Errorf("rank %d got %v, want ErrYield", rank, err)
+		}
+	}
+	for name, m := range p.members {
+		if m.step != 1 {
+			t.Errorf("%s left after step %d, want 1", name, m.step)
+		}
+	}
+}
+
+// Joiners replay records across refreshes, tries and validations.
+func TestJoinersReplayRecords(t *testing.T) {
+	for name, c := range map[string]toy{
+		"lift": liftToy(),
+		"lora": {method: methods.Default("lora"), dtype: model.BF16, lanes: 7, steps: 5},
+		"full": {method: methods.Default("full"), dtype: model.F32, lanes: 7, steps: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := c.troupe(t)
+			p.member("a").copyState()
+			p.joins("late", "a")
+			if err := p.act(make([]int, c.lanes), nil, "a")[0]; err != nil {
+				t.Fatal(err)
+			}
+			late, a := p.members["late"], p.members["a"]
+			for s := uint64(1); s <= a.step; s++ {
+				r, _, err := a.keep.record(s, a.began)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := late.record(r.toPB())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := late.apply(got); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p.digest("late") != p.digest("a") {
+				t.Errorf("joiner has digest %s, want %s", p.digest("late"), p.digest("a"))
+			}
+		})
+	}
+}
+
+// What a member asked of all with a sum that came to nothing is not asked again: the view that it knew of may be this one.
+func TestASumThatFailedAsksForNothing(t *testing.T) {
+	c := liftToy()
+	p := c.troupe(t)
+	breaks := func(frames int) {
+		t.Helper()
+		for _, err := range p.act(deal(2, c.lanes), func(net *allreduce.Net) { net.ResetAfter(1, frames) }, "a", "b") {
+			if !ringError(err) {
+				t.Fatalf("got %v, want a ring that breaks", err)
+			}
+		}
+	}
+	breaks(4) // one frame each for hello, refresh and the two sums of step 1
+	if step := p.members["a"].step; step != 1 {
+		t.Fatalf("the first ring broke after step %d, want 1", step)
+	}
+	p.members["a"].Yield()
+	breaks(1) // in the sum of step 2
+	p.members["a"].yieldAsked.Store(false)
+	for rank, err := range p.act(deal(2, c.lanes), nil, "a", "b") {
+		if err != nil {
+			t.Errorf("rank %d got %v", rank, err)
+		}
+	}
+}

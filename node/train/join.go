@@ -1,0 +1,284 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/pb"
+)
+
+const (
+	// stripe is how much of a State is asked of one member at a time.
+	stripe = 4 << 20
+	// copyPatience is how long a further member may take to say that it has the same copy.
+	copyPatience = 2 * time.Second
+	// retry is how long a member waits before it asks the others again.
+	retry = 200 * time.Millisecond
+)
+
+// join makes a trainer with a State of the other members, as old as it may be: the records since bring it level.
+func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
+	for least := uint64(0); ; {
+		c, data, err := w.fetchState(ctx, least)
+		if err == nil {
+			s, err := checkpoints.ReadState(bytes.NewReader(data))
+			if err != nil {
+				return nil, fmt.Errorf("read State of the other members: %w", err)
+			}
+			t, err := NewTrainer(job, s, w, w.log)
+			if err != nil {
+				return nil, err
+			}
+			t.totals = totalsFromPB(c.Totals)
+			w.log.Info("has a State of the other members", "step", t.step, "bytes", len(data))
+			return t, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		w.log.Debug("could not fetch State, asks again", "err", err)
+		sleep(ctx, retry)
+	}
+}
+
+// source is a member with a copy of State.
+type source struct {
+	addr   string
+	client pb.PeerClient
+}
+
+// fetchState reads a copy of State after step least or later, in stripes from all members that have the same one.
+func (w *work) fetchState(ctx context.Context, least uint64) (*pb.StateCopy, []byte, error) {
+	var sources []source
+	var want *pb.StateCopy
+	var errs []error
+	for _, addr := range w.peers() {
+		conn, err := w.member.cfg.Dial(addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		defer conn.Close()
+		client := pb.NewPeerClient(conn)
+		c, err := w.askCopy(ctx, client, least, want)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+			continue
+		}
+		if want == nil {
+			want, least = c, c.Step
+		}
+		if c.Step == want.Step && bytes.Equal(c.Sha256, want.Sha256) {
+			sources = append(sources, source{addr, client})
+		}
+	}
+	if want == nil {
+		return nil, nil, fmt.Errorf("no member has a State to give: %w", errors.Join(errs...))
+	}
+	if want.Size <= 0 || want.Size > maxState {
+		return nil, nil, fmt.Errorf("a State of %d bytes is offered", want.Size)
+	}
+	data, err := w.stripes(ctx, want, sources)
+	if err != nil {
+		return nil, nil, err
+	}
+	if sum := sha256.Sum256(data); !bytes.Equal(sum[:], want.Sha256) {
+		return nil, nil, fmt.Errorf("the State that came has digest %.6x, want %.6x", sum, want.Sha256)
+	}
+	return want, data, nil
+}
+
+// maxState bounds the memory that a State may ask for.
+const maxState = 1 << 40
+
+// askCopy asks one member for its copy. The first one makes a new copy if need be, which takes as long as a step; the others
+// make theirs at the same time.
+func (w *work) askCopy(ctx context.Context, client pb.PeerClient, least uint64, first *pb.StateCopy) (*pb.StateCopy, error) {
+	if first != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, copyPatience)
+		defer cancel()
+	}
+	return client.Copy(ctx, &pb.CopyRequest{Run: w.id, Step: least})
+}
+
+// stripes reads a State from all sources at once. A source that fails gives its stripe to the others.
+func (w *work) stripes(ctx context.Context, c *pb.StateCopy, sources []source) ([]byte, error) {
+	data := make([]byte, c.Size)
+	todo := make(chan int64, (c.Size+stripe-1)/stripe)
+	for at := int64(0); at < c.Size; at += stripe {
+		todo <- at
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards errs and left
+	var errs []error
+	left := cap(todo)
+	for _, s := range sources {
+		wg.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case at := <-todo:
+					part := data[at:min(at+stripe, c.Size)]
+					err := readPart(ctx, s.client, &pb.StateRequest{Run: w.id, Step: c.Step, Offset: at, Length: int64(len(part))}, part)
+					mu.Lock()
+					if err != nil {
+						errs = append(errs, fmt.Errorf("from %s: %w", s.addr, err))
+					} else if left--; left == 0 {
+						cancel()
+					}
+					mu.Unlock()
+					if err != nil {
+						todo <- at
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if left > 0 {
+		return nil, fmt.Errorf("fetch State after step %d: %w", c.Step, errors.Join(errs...))
+	}
+	return data, nil
+}
+
+func readPart(ctx context.Context, client pb.PeerClient, req *pb.StateRequest, part []byte) error {
+	stream, err := client.State(ctx, req)
+	if err != nil {
+		return err
+	}
+	r := &chunkReader{recv: stream.Recv}
+	if _, err := io.ReadFull(r, part); err != nil {
+		return err
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("more came than was asked for (%w)", err)
+	}
+	return nil
+}
+
+// follow makes the steps that others have made, from their records, until there is a view to enter. It returns errGone when
+// nobody has the record of the next step any more.
+func (w *work) follow(ctx context.Context) error {
+	ctx, pass := context.WithCancelCause(ctx)
+	defer pass(nil)
+	w.set(func() {
+		w.pass = pass
+		if w.next != nil {
+			pass(errViewOver)
+		}
+	})
+	defer w.set(func() { w.pass = nil })
+	for {
+		gone := 0
+		peers := w.peers()
+		for _, addr := range peers {
+			err := w.followOne(ctx, addr)
+			if ctx.Err() != nil {
+				return nil
+			}
+			w.log.Debug("stopped following a member", "member", addr, "err", err)
+			switch {
+			case errors.Is(err, errApply):
+				return err
+			case status.Code(err) == codes.OutOfRange:
+				gone++
+			}
+		}
+		if gone > 0 && gone == len(peers) {
+			return errGone
+		}
+		sleep(ctx, retry)
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// errApply marks an error of this member, not of the one it follows.
+var errApply = errors.New("cannot make a step from its record")
+
+// followOne follows one member until the stream ends.
+func (w *work) followOne(ctx context.Context, addr string) error {
+	conn, err := w.member.cfg.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t := w.trainer
+	stream, err := pb.NewPeerClient(conn).Records(ctx, &pb.RecordsRequest{Run: w.id, From: t.step + 1})
+	if err != nil {
+		return err
+	}
+	var data []byte
+	size := int64(-1)
+	for {
+		part, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if part.Level {
+			w.level()
+			continue
+		}
+		if size < 0 {
+			if size = part.Size; size <= 0 || size > maxState {
+				return fmt.Errorf("a record of %d bytes is announced", size)
+			}
+			data = make([]byte, 0, min(size, stripe))
+		}
+		if data = append(data, part.Data...); int64(len(data)) < size {
+			continue
+		}
+		p := &pb.Record{}
+		if err := proto.Unmarshal(data, p); err != nil {
+			return err
+		}
+		r, err := t.record(p)
+		if err == nil {
+			err = t.apply(r)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errApply, err)
+		}
+		size = -1
+		if t.over() {
+			w.level()
+		}
+	}
+}
+
+// level says that this member has made all steps that others have.
+func (w *work) level() {
+	if w.trainer.over() {
+		if err := w.finish(w.trainer); err != nil {
+			w.fail(err)
+		}
+		return
+	}
+	w.mu.Lock()
+	was := w.phase
+	w.phase = pb.Phase_PHASE_READY
+	w.mu.Unlock()
+	if was != pb.Phase_PHASE_READY {
+		w.log.Info("is level", "step", w.trainer.step)
+		w.member.nudge()
+	}
+}

@@ -1,0 +1,275 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
+)
+
+// saver keeps this member's pieces of a run's checkpoints. State is copied between two steps; cutting and writing go on in
+// the background, one checkpoint at a time. No byte of State leaves the member.
+//
+//	trainer ─ take (copy) ─→ jobs ─ Store.Save ─→ reports ─ beat ─→ coordinator
+//	                          jobs ←─ Store.Commit ←─ the manifest, when enough pieces are durable
+type saver struct {
+	log   *slog.Logger
+	run   string
+	node  string
+	spec  [32]byte
+	cfg   checkpoints.Config
+	disk  checkpoints.FS
+	dir   string
+	open  func() (*checkpoints.Store, error)
+	nudge func()
+
+	asked atomic.Bool   // a checkpoint is wanted at the next step
+	free  chan struct{} // room for one: the token of copy
+	jobs  chan job
+	copy  checkpoints.State // of whoever has the token
+	total Totals            // as of copy
+
+	mu      sync.Mutex // guards what follows
+	copied  uint64     // step of a copy that is whole; 0: none
+	news    reports[*pb.Saved]
+	placed  uint64 // hash of the view for which pieces are
+	pieces  []int
+	stalled time.Duration // by the last checkpoint
+}
+
+// job is something to do with the store.
+type job func(context.Context, *checkpoints.Store)
+
+const (
+	// maxJobs is how many wait at the most: manifests, and one copy.
+	maxJobs = 64
+	// slowDisk is how long a step waits for the checkpoint before to be written. Then this member leaves one out.
+	slowDisk = time.Second
+	// mirrorRate is how many bytes a second a member copies to the mirror at the most.
+	mirrorRate = 64 << 20
+)
+
+// piecesDir is where node keeps its pieces of a run's checkpoints.
+func piecesDir(home, run, node string) string {
+	return filepath.Join(home, "runs", run, "checkpoints", node)
+}
+
+func newSaver(c *Config, run string, spec [32]byte, cfg checkpoints.Config, log *slog.Logger, nudge func()) *saver {
+	var s *saver
+	s = &saver{
+		log: log, run: run, node: c.Node.Name, spec: spec, cfg: cfg, disk: c.Disk, dir: piecesDir(c.Home, run, c.Node.Name),
+		nudge: nudge, free: make(chan struct{}, 1), jobs: make(chan job, maxJobs),
+		open: func() (*checkpoints.Store, error) { return checkpoints.OpenStore(s.disk, s.dir, s.spec, s.cfg) },
+	}
+	s.free <- struct{}{}
+	return s
+}
+
+// serve does what is to be done, until ctx ends.
+func (s *saver) serve(ctx context.Context) {
+	var store *checkpoints.Store
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case do := <-s.jobs:
+			if store == nil {
+				var err error
+				if store, err = s.open(); err != nil {
+					s.log.Error("no checkpoint can be kept here", "err", err)
+					store = nil
+				}
+			}
+			do(ctx, store)
+		}
+	}
+}
+
+// place returns the pieces that this member keeps of a checkpoint taken in view v.
+func (s *saver) place(v *view.View, rank int) ([]int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if hash := v.Hash(); s.placed != hash || s.pieces == nil {
+		var holders []checkpoints.Holder
+		for _, m := range v.Members {
+			holders = append(holders, checkpoints.Holder{Name: m.Node.Name, Host: m.Host, Zone: m.Zone})
+		}
+		placed, _, err := checkpoints.Place(holders, s.cfg.Data, s.cfg.Losses(len(v.Members)))
+		if err != nil {
+			return nil, err
+		}
+		s.placed, s.pieces = hash, placed[rank].Has
+	}
+	return s.pieces, nil
+}
+
+// take begins a checkpoint of st, which is free to change again when take returns.
+func (s *saver) take(ctx context.Context, st *checkpoints.State, totals Totals, indices []int) {
+	began := time.Now()
+	if !s.claim(ctx) {
+		s.log.Warn("left a checkpoint out: the one before is still being written", "step", st.Step)
+		return
+	}
+	s.set(func() { s.copied = 0 })
+	s.copy.CopyFrom(st)
+	s.total = totals
+	s.set(func() { s.copied, s.stalled = st.Step, time.Since(began) })
+	s.log.Debug("copied State for a checkpoint", "step", st.Step, "stall", time.Since(began))
+	save := func(ctx context.Context, store *checkpoints.Store) {
+		defer s.release()
+		s.save(ctx, store, indices)
+	}
+	select {
+	case s.jobs <- save:
+	default:
+		s.release()
+		s.log.Warn("left a checkpoint out: too much is to be written", "step", st.Step)
+	}
+}
+
+// claim gets the token of copy, if need be after a while.
+func (s *saver) claim(ctx context.Context) bool {
+	select {
+	case <-s.free:
+		return true
+	default:
+	}
+	timer := time.NewTimer(slowDisk)
+	defer timer.Stop()
+	select {
+	case <-s.free:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// settle waits until what was taken is written, for as long as a slow disk is waited for.
+func (s *saver) settle(ctx context.Context) {
+	if s.claim(ctx) {
+		s.release()
+	}
+}
+
+func (s *saver) release() { s.free <- struct{}{} }
+
+func (s *saver) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// save writes pieces of copy and reports them. The caller has the token.
+func (s *saver) save(ctx context.Context, store *checkpoints.Store, indices []int) {
+	if store == nil || len(indices) == 0 {
+		return
+	}
+	began := time.Now()
+	saved, err := store.Save(ctx, &s.copy, indices)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("a checkpoint is not saved here; the one before is untouched", "step", s.copy.Step, "err", err)
+		}
+		return
+	}
+	s.log.Debug("saved pieces", "step", saved.Step, "pieces", indices, "took", time.Since(began))
+	p := &pb.Saved{
+		Run: s.run, Spec: saved.Spec[:], Step: saved.Step, Data: int32(saved.Data), Digest: saved.Digest[:], Size: saved.Size,
+		LossFirst: s.total.LossFirst, LossLast: s.total.LossLast, Tokens: s.total.Tokens, Seconds: s.total.Seconds,
+	}
+	for _, piece := range saved.Pieces {
+		p.Pieces = append(p.Pieces, &pb.SavedPiece{Index: int32(piece.Index), Sha256: piece.Sum[:]})
+	}
+	s.set(func() { s.news.add(p) })
+	s.nudge()
+}
+
+// obey carries out an order to save: at the next step, or more pieces of what was saved last.
+func (s *saver) obey(o *pb.Save) {
+	if o.Step == 0 {
+		s.asked.Store(true)
+		return
+	}
+	var indices []int
+	for _, i := range o.Pieces {
+		indices = append(indices, int(i))
+	}
+	s.do(func(ctx context.Context, store *checkpoints.Store) {
+		if !s.claim(ctx) {
+			return
+		}
+		defer s.release()
+		s.mu.Lock()
+		step := s.copied
+		s.mu.Unlock()
+		if step == o.Step {
+			s.save(ctx, store, indices)
+		}
+	})
+}
+
+// committed keeps a manifest beside the pieces.
+func (s *saver) committed(text []byte) {
+	s.do(func(ctx context.Context, store *checkpoints.Store) {
+		if store == nil {
+			return
+		}
+		m, err := checkpoints.ParseManifest(text)
+		if err == nil && m.Run != s.run {
+			err = fmt.Errorf("it is of run %s", m.Run)
+		}
+		known := false
+		if err == nil {
+			var all []*checkpoints.Manifest
+			all, err = store.Manifests()
+			known = slices.ContainsFunc(all, func(k *checkpoints.Manifest) bool { return k.Step == m.Step && k.Digest == m.Digest })
+		}
+		if err == nil && !known {
+			err = store.Commit(m)
+		}
+		switch {
+		case errors.Is(err, checkpoints.ErrNotRemoved):
+			s.log.Warn("old checkpoints stay where they are", "err", err)
+		case err != nil:
+			s.log.Error("a manifest is not kept here", "err", err)
+			return
+		}
+		if s.cfg.Mirror == "" {
+			return
+		}
+		dir := filepath.Join(s.cfg.Mirror, s.run)
+		if err := store.Mirror(ctx, m, s.node, dir, rate.NewLimiter(mirrorRate, 1<<20)); err != nil && ctx.Err() == nil {
+			s.log.Error("a checkpoint is not mirrored from here", "err", err)
+		}
+	})
+}
+
+// do has something done later, unless too much waits already: the coordinator says it again.
+func (s *saver) do(j job) {
+	select {
+	case s.jobs <- j:
+	default:
+	}
+}
+
+// report adds to a beat what has become durable.
+func (s *saver) report(b *pb.Beat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.Saved = s.news.take()
+}
+
+// again lets all that is at hand be reported once more.
+func (s *saver) again() { s.set(func() { s.news.again() }) }
