@@ -8,7 +8,7 @@ LINT  = $(GO) tool -modfile=tools/lint/go.mod
 RACE  = ./allreduce/... ./coordinator/control/... ./node/train/... ./internal/cluster/... ./sharding/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo base data test race check bench lint proto kernels
+.PHONY: help build demo base data test race check bench soak quality lint proto kernels
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -33,6 +33,10 @@ race: # part of test
 	@if command -v "$$($(GO) env CC)" >/dev/null; then echo "$(GO) test -race $(RACE)"; CGO_ENABLED=1 $(GO) test -race $(RACE); \
 	else echo "no C compiler found: the race detector needs one, its tests are left out"; fi
 
+.PHONY: sim
+sim: ## play 10,000 schedules of faults on simulated clusters (one again: go test ./internal/sim -run Schedules -seed N -trace)
+	$(GO) test ./internal/sim -count=1 -timeout=0 -run TestSchedules -schedules 10000
+
 check: lint ## everything that needs no run: formatting, vet, staticcheck, architecture, arm64
 	$(GO) vet ./...
 	$(LINT) staticcheck ./...
@@ -42,6 +46,12 @@ lint: ## formatting, import rules, package docs, purity of pure files
 	@dirty=$$($(LINT) gofumpt -l .); test -z "$$dirty" || { echo "run 'go tool -modfile=tools/lint/go.mod gofumpt -w' on:"; echo "$$dirty"; exit 1; }
 	$(GO) test ./internal/lint
 
+quality: build ## compare what the methods learn and forget, at one budget; goes on where it was broken off
+	$(GO) run ./bench/quality
+
+soak: build ## disturb a cluster for MINUTES (default 10) and compare its State with an undisturbed run's; METHOD=lift|sorsa
+	$(GO) run ./bench/soak -minutes $(or $(MINUTES),10) -method $(or $(METHOD),lift)
+
 bench: ## run every benchmark five times and write bench/results.json
 	$(GO) run ./bench
 
@@ -50,3 +60,22 @@ proto: ## generate internal/pb from its .proto
 
 kernels: ## generate the assembly of model/cpu
 	$(GO) generate ./model/cpu
+
+.PHONY: chart
+chart: ## hold the Helm chart to its schema, its tests and those of Kubernetes
+	tools/chart/check.sh
+
+# The version that images and packages carry.
+VERSION ?= $(shell sed -n 's/^appVersion: //p' helm/Chart.yaml)
+
+.PHONY: image
+image: ## build the container images without a container engine (build/*.oci.tar), and try them
+	cd tools/image && $(GO) run . -source ../.. -out ../../build -version $(VERSION) && $(GO) test .
+
+.PHONY: package man
+package: ## write archives for machines without Kubernetes (build/torc-*.tar.gz), and try the one for this machine
+	packaging/package.sh $(VERSION)
+	packaging/check.sh $(VERSION)
+
+man: ## write manual pages and shell completion (build/share)
+	@for p in coordinator node; do $(GO) test -count=1 -run TestManualAndCompletion ./$$p -package $(CURDIR)/build; done
