@@ -106,6 +106,51 @@ func (s *State) CopyFrom(from *State) {
 	}
 }
 
+// Lengths are those of a state's lists: what a copy of it needs room for.
+type Lengths struct {
+	Values  int // of Theta, M and V
+	Pending int
+	Scales  int
+	Sets    []int
+	Retired []int
+}
+
+// Lengths are those of s.
+func (s *State) Lengths() Lengths {
+	n := Lengths{Values: len(s.Theta), Pending: len(s.Pending), Scales: len(s.Scales)}
+	for _, set := range s.Sets {
+		n.Sets = append(n.Sets, len(set))
+	}
+	for _, r := range s.Retired {
+		n.Retired = append(n.Retired, len(r.At))
+	}
+	return n
+}
+
+// Reserve gives s memory for a copy of a state of these lengths, and touches it, so that CopyFrom does not wait for the
+// operating system to find it. What s held is lost.
+func (s *State) Reserve(n Lengths) {
+	s.Theta, s.M, s.V = reserve(s.Theta, n.Values), reserve(s.M, n.Values), reserve(s.V, n.Values)
+	s.Pending, s.Scales = reserve(s.Pending, n.Pending), reserve(s.Scales, n.Scales)
+	s.Sets, s.Retired = resize(s.Sets, len(n.Sets)), resize(s.Retired, len(n.Retired))
+	for i, k := range n.Sets {
+		s.Sets[i] = reserve(s.Sets[i], k)
+	}
+	for i, k := range n.Retired {
+		s.Retired[i].At, s.Retired[i].Bits = reserve(s.Retired[i].At, k), reserve(s.Retired[i].Bits, k)
+	}
+}
+
+// reserve is v, or new memory that has been written to, with room for n.
+func reserve[T any](v []T, n int) []T {
+	if cap(v) >= n {
+		return v
+	}
+	v = make([]T, n)
+	clear(v)
+	return v
+}
+
 // resize makes v n long and keeps what its elements hold, beyond its end too.
 func resize[T any](v []T, n int) []T {
 	return slices.Grow(v[:0], n)[:n]

@@ -274,3 +274,20 @@ func TestCopyIsEqualAndApart(t *testing.T) {
 		}
 	})
 }
+
+// A copy goes into the memory that was reserved for it, and is no other for that.
+func TestReservedMemoryIsUsed(t *testing.T) {
+	from, s := stateAt(5, 3000), &State{}
+	from.Pending = append([]float32(nil), from.Theta...)
+	s.Reserve(from.Lengths())
+	theta, set := &s.Theta[0], &s.Sets[0][0]
+	if n := testing.AllocsPerRun(1, func() { s.CopyFrom(from) }); n != 0 {
+		t.Errorf("the copy allocates %v times", n)
+	}
+	if &s.Theta[0] != theta || &s.Sets[0][0] != set {
+		t.Error("the copy is elsewhere")
+	}
+	if s.Digest() != from.Digest() {
+		t.Error("the copy is another state")
+	}
+}

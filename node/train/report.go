@@ -105,6 +105,9 @@ func (w *work) Stepped(r StepReport) {
 // Refreshed implements Observer.
 func (w *work) Refreshed(r RefreshReport) {
 	w.log.Debug("refreshed index sets", "step", r.Step, "seconds", r.Seconds, "churn", r.Churn)
+	if w.saver != nil {
+		w.saver.reserve(w.trainer.State()) // sets and retired values have other lengths
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.refreshes.add(&pb.RefreshReport{Step: r.Step, Seconds: r.Seconds, Churn: r.Churn})

@@ -38,6 +38,7 @@ func (w *work) newSaver() *saver {
 	}
 	s := newSaver(&w.member.cfg, w.id, r.Hash(), r.Checkpoint, w.log, w.member.nudge)
 	s.open = func() (*checkpoints.Store, error) { return w.member.vault.at(s) }
+	s.lead = r.Method.Lead > 0
 	return s
 }
 

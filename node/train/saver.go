@@ -29,6 +29,7 @@ type saver struct {
 	node  string
 	spec  [32]byte
 	cfg   checkpoints.Config
+	lead  bool // State has a second θ while sets are selected beside the steps
 	disk  checkpoints.FS
 	dir   string
 	open  func() (*checkpoints.Store, error)
@@ -114,6 +115,28 @@ func (s *saver) place(v *view.View, rank int) ([]int, error) {
 	return s.pieces, nil
 }
 
+// reserve makes memory for the first copy, of a state like st, in the background. It reads st before it returns.
+func (s *saver) reserve(st *checkpoints.State) {
+	n := st.Lengths()
+	if s.lead {
+		n.Pending = n.Values
+	}
+	select {
+	case <-s.free:
+	default:
+		return
+	}
+	if s.copyStep() != 0 { // then there is memory
+		s.release()
+		return
+	}
+	select {
+	case s.jobs <- func(context.Context, *checkpoints.Store) { defer s.release(); s.copy.Reserve(n) }:
+	default:
+		s.release()
+	}
+}
+
 // take begins a checkpoint of st, which is free to change again when take returns.
 func (s *saver) take(ctx context.Context, st *checkpoints.State, totals Totals, indices []int) {
 	began := time.Now()
@@ -165,6 +188,13 @@ func (s *saver) settle(ctx context.Context) {
 
 func (s *saver) release() { s.free <- struct{}{} }
 
+// copyStep is the step of which copy is; 0: of none.
+func (s *saver) copyStep() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.copied
+}
+
 func (s *saver) set(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,10 +241,7 @@ func (s *saver) obey(o *pb.Save) {
 			return
 		}
 		defer s.release()
-		s.mu.Lock()
-		step := s.copied
-		s.mu.Unlock()
-		if step == o.Step {
+		if s.copyStep() == o.Step {
 			s.save(ctx, store, indices)
 		}
 	})

@@ -139,6 +139,7 @@ func (w *work) begin(ctx context.Context, join bool) error {
 	}
 	if w.saver != nil {
 		t.save, t.saveAsked = func() { w.save(t) }, &w.saver.asked
+		w.saver.reserve(t.State())
 	}
 	w.set(func() {
 		w.trainer, w.step = t, t.step
