@@ -28,6 +28,11 @@ func TestFound(t *testing.T) {
 			{kind: corrupt, member: "b", phase: computing, step: 1},
 			{kind: freeze, member: "a", phase: selecting, step: 6, last: 2700 * time.Millisecond},
 		}},
+		// A joiner took the copy of the member that had gone astray, and the two outvoted the one that was right.
+		"a bit flips while a node joins": {members: five[:3], faults: []*fault{
+			{kind: flip, member: "a", phase: computing, step: 6},
+			{kind: flip, member: "c", phase: computing, step: 5, delay: 10979 * time.Microsecond},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.spec, p.latency, p.heal = "lift", time.Millisecond, 30*time.Second

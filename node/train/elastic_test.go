@@ -62,6 +62,7 @@ func (p *troupe) joins(name, from string) {
 	if p.members[name], err = NewTrainer(p.toy.job(p.t, 1), s, p.heard[name], slog.New(slog.DiscardHandler)); err != nil {
 		p.t.Fatal(err)
 	}
+	p.members[name].copied = true
 }
 
 // act runs one view of the named members on a network that fault spoils, and returns what each Run returned.

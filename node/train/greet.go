@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 )
@@ -37,15 +38,25 @@ type hello struct {
 	State     uint64   // hash of State at this place
 	Oldest    uint64   // the first step whose record it has
 	NonFinite bool     // the try before this one had lanes that were not finite
+	Copied    bool     // State was fetched from other members, and no greeting has confirmed it yet
 	Lanes     []uint64 // bitmap of the lanes it has computed for this try
 }
+
+// Flags of a hello.
+const (
+	flagNonFinite = 1 << iota
+	flagCopied
+)
 
 func (h *hello) encode() []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint64(nil, h.Step)
 	b = append(b, byte(h.Stage), 0)
 	if h.NonFinite {
-		b[9] = 1
+		b[9] |= flagNonFinite
+	}
+	if h.Copied {
+		b[9] |= flagCopied
 	}
 	b = le.AppendUint32(b, h.Try)
 	b = le.AppendUint64(b, h.State)
@@ -62,12 +73,13 @@ const helloBytes = 30
 // decodeHello reads the hello of a run with so many lanes.
 func decodeHello(b []byte, lanes int) (hello, error) {
 	words := (lanes + 63) / 64
-	if len(b) != helloBytes+8*words || b[8] > byte(computing) || b[9] > 1 {
+	if len(b) != helloBytes+8*words || b[8] > byte(computing) || b[9] > flagNonFinite|flagCopied {
 		return hello{}, fmt.Errorf("read hello: %d bytes for %d lanes are malformed: the members run different versions", len(b), lanes)
 	}
 	le := binary.LittleEndian
 	h := hello{
-		place: place{Step: le.Uint64(b), Stage: stage(b[8]), Try: le.Uint32(b[10:])}, NonFinite: b[9] == 1,
+		place:     place{Step: le.Uint64(b), Stage: stage(b[8]), Try: le.Uint32(b[10:])},
+		NonFinite: b[9]&flagNonFinite != 0, Copied: b[9]&flagCopied != 0,
 		State: le.Uint64(b[14:]), Oldest: le.Uint64(b[22:]), Lanes: make([]uint64, words),
 	}
 	for i := range h.Lanes {
@@ -123,20 +135,34 @@ func agree(hellos []hello, owner []int) (*agreement, error) {
 	return a, nil
 }
 
-// majority finds the State that most of the foremost members have.
+// majority finds the State that most of the foremost members have. A copy is no witness of its own: it says what the member
+// had from whom it came, right or wrong. So copies do not make a majority unless there is nothing else, but one member alone
+// does not prevail against them either.
 func (a *agreement) majority(hellos []hello) (uint64, error) {
-	votes := map[uint64]int{}
+	type votes struct{ own, all int }
+	count, own := map[uint64]votes{}, 0
 	for _, h := range hellos {
-		if h.place == a.front {
-			votes[h.State]++
+		if h.place != a.front {
+			continue
 		}
+		v := count[h.State]
+		v.all++
+		if !h.Copied {
+			v.own++
+			own++
+		}
+		count[h.State] = v
 	}
-	var states []uint64
-	for s := range votes {
-		states = append(states, s)
+	votesOf := func(s uint64) int {
+		if own == 0 {
+			return count[s].all
+		}
+		return count[s].own
 	}
-	slices.SortFunc(states, func(x, y uint64) int { return cmp.Or(cmp.Compare(votes[y], votes[x]), cmp.Compare(x, y)) })
-	if len(states) > 1 && votes[states[0]] == votes[states[1]] {
+	states := slices.SortedFunc(maps.Keys(count), func(x, y uint64) int {
+		return cmp.Or(cmp.Compare(votesOf(y), votesOf(x)), cmp.Compare(count[y].all, count[x].all), cmp.Compare(x, y))
+	})
+	if len(states) > 1 && (votesOf(states[0]) < 2 || votesOf(states[0]) == votesOf(states[1])) {
 		return 0, fmt.Errorf("after step %d: %w: hashes %016x and %016x", a.front.Step, ErrTie, states[0], states[1])
 	}
 	return states[0], nil

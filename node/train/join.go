@@ -2,11 +2,14 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +24,7 @@ import (
 const (
 	// stripe is how much of a State is asked of one member at a time.
 	stripe = 4 << 20
-	// copyPatience is how long a further member may take to say that it has the same copy.
+	// copyPatience is how long further members may take to say what copy they have, once one has.
 	copyPatience = 2 * time.Second
 	// retry is how long a member waits before it asks the others again.
 	retry = 200 * time.Millisecond
@@ -29,8 +32,8 @@ const (
 
 // join makes a trainer with a State of the other members, as old as it may be: the records since bring it level.
 func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
-	for least := uint64(0); ; {
-		c, data, err := w.fetchState(ctx, least)
+	for {
+		c, data, err := w.fetchState(ctx)
 		if err == nil {
 			s, err := checkpoints.ReadState(bytes.NewReader(data))
 			if err != nil {
@@ -40,28 +43,37 @@ func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
 			if err != nil {
 				return nil, err
 			}
-			t.totals = totalsFromPB(c.Totals)
+			t.totals, t.copied = totalsFromPB(c.Totals), true
+			w.set(func() { w.problem = "" })
 			w.log.Info("has a State of the other members", "step", t.step, "bytes", len(data))
 			return t, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if errors.Is(err, ErrTie) {
+			w.set(func() { w.problem = err.Error() })
+		}
 		w.log.Debug("could not fetch State, asks again", "err", err)
 		sleep(ctx, retry)
 	}
 }
 
-// source is a member with a copy of State.
+// source is a member that may have a copy of State.
 type source struct {
 	addr   string
 	client pb.PeerClient
 }
 
-// fetchState reads a copy of State after step least or later, in stripes from all members that have the same one.
-func (w *work) fetchState(ctx context.Context, least uint64) (*pb.StateCopy, []byte, error) {
+// offer is a copy of State that a member holds ready.
+type offer struct {
+	source
+	copy *pb.StateCopy
+}
+
+// fetchState reads the copy of State that most members have, in stripes from all that have it.
+func (w *work) fetchState(ctx context.Context) (*pb.StateCopy, []byte, error) {
 	var sources []source
-	var want *pb.StateCopy
 	var errs []error
 	for _, addr := range w.peers() {
 		conn, err := w.member.cfg.Dial(addr)
@@ -70,21 +82,18 @@ func (w *work) fetchState(ctx context.Context, least uint64) (*pb.StateCopy, []b
 			continue
 		}
 		defer conn.Close()
-		client := pb.NewPeerClient(conn)
-		c, err := w.askCopy(ctx, client, least, want)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", addr, err))
-			continue
-		}
-		if want == nil {
-			want, least = c, c.Step
-		}
-		if c.Step == want.Step && bytes.Equal(c.Sha256, want.Sha256) {
-			sources = append(sources, source{addr, client})
-		}
+		sources = append(sources, source{addr, pb.NewPeerClient(conn)})
 	}
-	if want == nil {
-		return nil, nil, fmt.Errorf("no member has a State to give: %w", errors.Join(errs...))
+	offers, err := w.offers(ctx, sources, 0)
+	if latest, differ := latest(offers); differ { // some were made for an earlier joiner
+		offers, err = w.offers(ctx, sources, latest)
+	}
+	if len(offers) == 0 {
+		return nil, nil, fmt.Errorf("no member has a State to give: %w", errors.Join(append(errs, err)...))
+	}
+	want, sources, err := elect(offers)
+	if err != nil {
+		return nil, nil, err
 	}
 	if want.Size <= 0 || want.Size > maxState {
 		return nil, nil, fmt.Errorf("a State of %d bytes is offered", want.Size)
@@ -102,15 +111,65 @@ func (w *work) fetchState(ctx context.Context, least uint64) (*pb.StateCopy, []b
 // maxState bounds the memory that a State may ask for.
 const maxState = 1 << 40
 
-// askCopy asks one member for its copy. The first one makes a new copy if need be, which takes as long as a step; the others
-// make theirs at the same time.
-func (w *work) askCopy(ctx context.Context, client pb.PeerClient, least uint64, first *pb.StateCopy) (*pb.StateCopy, error) {
-	if first != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, copyPatience)
-		defer cancel()
+// offers asks all sources at once for a copy of State after step least or later. Where there is none, all members make one
+// at the end of the same step; so once the first has answered, the others have copyPatience. err says why the others did not.
+func (w *work) offers(ctx context.Context, sources []source, least uint64) (offers []offer, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		offer
+		err error
 	}
-	return client.Copy(ctx, &pb.CopyRequest{Run: w.id, Step: least})
+	answers := make(chan answer)
+	for _, s := range sources {
+		go func() {
+			c, err := s.client.Copy(ctx, &pb.CopyRequest{Run: w.id, Step: least})
+			answers <- answer{offer{s, c}, err}
+		}()
+	}
+	var errs []error
+	for range sources {
+		a := <-answers
+		if a.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.addr, a.err))
+			continue
+		}
+		if offers = append(offers, a.offer); len(offers) == 1 {
+			defer time.AfterFunc(copyPatience, cancel).Stop()
+		}
+	}
+	return offers, errors.Join(errs...)
+}
+
+// latest is the last step of which there is a copy, and whether there are copies of others.
+func latest(offers []offer) (step uint64, differ bool) {
+	for _, o := range offers {
+		differ = differ || o.copy.Step != offers[0].copy.Step
+		step = max(step, o.copy.Step)
+	}
+	return step, differ
+}
+
+// elect finds the copy that most members have, and which these are; of two that as many have, the later one. Where these are
+// of one step, they contradict each other, and elect returns ErrTie: nobody can tell which is right.
+func elect(offers []offer) (*pb.StateCopy, []source, error) {
+	type copyKey struct {
+		step uint64
+		sha  string
+	}
+	holders := map[copyKey][]source{}
+	copies := map[copyKey]*pb.StateCopy{}
+	for _, o := range offers {
+		k := copyKey{o.copy.Step, string(o.copy.Sha256)}
+		holders[k], copies[k] = append(holders[k], o.source), o.copy
+	}
+	best := slices.SortedFunc(maps.Keys(holders), func(x, y copyKey) int {
+		return cmp.Or(cmp.Compare(len(holders[y]), len(holders[x])), cmp.Compare(y.step, x.step), cmp.Compare(x.sha, y.sha))
+	})
+	if len(best) > 1 && best[0].step == best[1].step && len(holders[best[0]]) == len(holders[best[1]]) {
+		return nil, nil, fmt.Errorf("copies after step %d: %w: digests %.6x and %.6x", best[0].step, ErrTie, best[0].sha, best[1].sha)
+	}
+	return copies[best[0]], holders[best[0]], nil
 }
 
 // stripes reads a State from all sources at once. A source that fails gives its stripe to the others.

@@ -38,7 +38,7 @@ func (e *StrayError) has(rank int) bool {
 // greet brings the members of a new ring level: they tell each other how far they have come, who is behind learns how the
 // missing steps ended, and all know which lanes are still to be computed, and by whom.
 func (t *Trainer) greet(ctx context.Context) error {
-	me := hello{place: t.place(), State: t.State().Fence(), Oldest: t.keep.oldest(), NonFinite: t.nonFinite, Lanes: t.side.Lanes}
+	me := hello{place: t.place(), State: t.State().Fence(), Oldest: t.keep.oldest(), NonFinite: t.nonFinite, Copied: t.copied, Lanes: t.side.Lanes}
 	parts, err := t.ring.Gather(ctx, view.Position{View: t.viewHash, Try: helloTry}, allreduce.Fence{}, me.encode())
 	if err != nil {
 		return fmt.Errorf("greet: %w", err)
@@ -58,6 +58,7 @@ func (t *Trainer) greet(ctx context.Context) error {
 	case len(a.behind)+len(a.diverged) > 0:
 		return &StrayError{Behind: a.behind, Diverged: a.diverged}
 	}
+	t.copied = false
 	if a.giver >= 0 {
 		if err := t.level(ctx, a, hellos[a.giver].NonFinite); err != nil {
 			return fmt.Errorf("come level with rank %d: %w", a.giver, err)

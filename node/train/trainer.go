@@ -110,6 +110,7 @@ type Trainer struct {
 	theta, m, v []float32
 	scales      allreduce.Scales
 	sets        uint64 // hash of the index sets
+	copied      bool   // State was fetched from other members, and no greeting has confirmed it yet
 
 	// How far the step after it has come; see place.
 	stage     stage
