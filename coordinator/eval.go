@@ -172,11 +172,13 @@ func evaluate(ctx context.Context, w *model.Weights, tok *tokenizer.Tokenizer, e
 			}
 			defer k.Close()
 			m := model.New(w, k)
+			var mine []int
 			for i := first; i < len(examples) && ctx.Err() == nil; i += workers {
 				e.Samples[i] = evaluateOne(m, examples[i])
-				if answers {
-					e.Samples[i].right = answersRight(m, tok, examples[i], maxNew)
-				}
+				mine = append(mine, i)
+			}
+			if answers {
+				answer(ctx, m, tok, examples, mine, maxNew, e.Samples)
 			}
 			return ctx.Err()
 		})
@@ -212,11 +214,22 @@ func evaluateOne(m *model.Llama, x sharding.Example) sampleLoss {
 	return sampleLoss{Loss: loss, Tokens: counted}
 }
 
-// answersRight lets the model answer the sample's prompt greedily.
-func answersRight(m *model.Llama, tok *tokenizer.Tokenizer, x sharding.Example, maxNew int) bool {
-	prompt := x.Tokens[:x.PromptTokens]
-	ids := model.Greedy(m.Decoder(len(prompt)+maxNew), prompt, maxNew, isEnd(tok))
-	return sharding.Final(tok.Decode(ids, true)) == sharding.Final(x.Answer)
+// together is how many prompts a worker answers at a time: each weight is read and widened once for all of them.
+const together = 8
+
+// answer lets the model answer the prompts of those examples greedily and notes which answers are right.
+func answer(ctx context.Context, m *model.Llama, tok *tokenizer.Tokenizer, examples []sharding.Example, which []int, maxNew int, samples []sampleLoss) {
+	prompts := make([][]int32, len(which))
+	for i, x := range which {
+		prompts[i] = examples[x].Tokens[:examples[x].PromptTokens]
+	}
+	for i, ids := range model.GreedyAll(m, prompts, maxNew, together, orInterrupted(ctx, isEnd(tok))) {
+		if ctx.Err() != nil {
+			return
+		}
+		x := which[i]
+		samples[x].right = sharding.Final(tok.Decode(ids, true)) == sharding.Final(examples[x].Answer)
+	}
 }
 
 // isEnd says whether an id ends a generation.

@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Decoder runs a model token by token and keeps keys and values of what it has seen. Its logits have the bits of a full
 // forward pass over the same tokens: every kernel treats rows alone, and attention is the same kernel with queries left out.
@@ -10,15 +13,12 @@ type Decoder struct {
 	k, v      [][]float32 // per layer (max, KV·D)
 	q, o, lse []float32   // (max, H·D), (max, H·D), (max, H); the rows of cached tokens hold nothing of use
 	starts    [2]int32
-	tape      tape
-	hn, hstd  []float32 // the last token's row before the head
-	logits    []float32 // (V)
 }
 
 // Decoder makes a decoder with room for maxTokens tokens, prompt included.
 func (m *Llama) Decoder(maxTokens int) *Decoder {
 	q, kv := m.c.Heads*m.c.HeadDim, m.c.KVHeads*m.c.HeadDim
-	d := &Decoder{m: m, max: maxTokens, logits: make([]float32, m.c.Vocab), hn: make([]float32, m.c.Hidden), hstd: make([]float32, 1)}
+	d := &Decoder{m: m, max: maxTokens}
 	d.q, d.o, d.lse = make([]float32, maxTokens*q), make([]float32, maxTokens*q), make([]float32, maxTokens*m.c.Heads)
 	for range m.layers {
 		d.k, d.v = append(d.k, make([]float32, maxTokens*kv)), append(d.v, make([]float32, maxTokens*kv))
@@ -37,63 +37,148 @@ func (d *Decoder) Room() int { return d.max - d.len }
 func (d *Decoder) Reset() { d.len = 0 }
 
 // Next appends ids, at least one, to what the decoder has seen and returns the logits (V) of the token after them. They
-// are good until the next call. It panics when Room does not suffice or the model has no embedding for an id.
-func (d *Decoder) Next(ids []int32) []float32 {
-	m, c, T := d.m, d.m.c, len(ids)
-	if T == 0 || T > d.Room() {
-		panic(fmt.Sprintf("model: Decoder.Next: %d tokens, want 1 to %d", T, d.Room()))
+// are good until the next call for any decoder of the model. It panics when Room does not suffice or the model has no embedding for an id.
+func (d *Decoder) Next(ids []int32) []float32 { return NextAll([]*Decoder{d}, [][]int32{ids})[0] }
+
+// NextAll is Next for several decoders of one model at once, each with tokens of its own. All have the bits that they would
+// have alone, but each weight is read once for all of them, which is what decoding one token at a time mostly does.
+func NextAll(ds []*Decoder, ids [][]int32) [][]float32 {
+	m, c := ds[0].m, ds[0].m.c
+	var all []int32
+	for i, d := range ds {
+		if n := len(ids[i]); n == 0 || n > d.Room() {
+			panic(fmt.Sprintf("model: Decoder.Next: %d tokens, want 1 to %d", n, d.Room()))
+		}
+		all = append(all, ids[i]...)
 	}
-	if err := c.CheckTokens(ids); err != nil {
+	if err := c.CheckTokens(all); err != nil {
 		panic("model: Decoder.Next: " + err.Error())
 	}
 	m.training = false
-	m.grow(T)
-	for i := range ids {
-		m.pos[i] = int32(d.len + i)
+	m.grow(len(all))
+	pos := m.pos[:0]
+	for i, d := range ds {
+		for j := range ids[i] {
+			pos = append(pos, int32(d.len+j))
+		}
 	}
-	m.k.Embed(m.x, m.embed.Matrix, ids)
+	m.k.Embed(m.x, m.embed.Matrix, all)
 	for l := range m.layers {
-		d.layer(l)
+		m.growTape(&m.spare)
+		m.project(l, &m.spare)
+		row := 0
+		for i, d := range ds {
+			d.attend(l, &m.spare, row, len(ids[i]))
+			row += len(ids[i])
+		}
+		m.attended(l, &m.spare)
+		m.mlp(l, &m.spare)
 	}
-	d.len += T
-	m.k.RMSNorm(d.hn, d.hstd, m.x[(T-1)*c.Hidden:], m.finalNorm.Matrix, c.Eps, 1)
-	m.k.Linear(d.logits, d.hn, m.head.Matrix, 1)
-	return d.logits
+	last := m.y[:0] // one row of each, before the head
+	row := 0
+	for i, d := range ds {
+		d.len += len(ids[i])
+		row += len(ids[i])
+		last = append(last, m.x[(row-1)*c.Hidden:row*c.Hidden]...)
+	}
+	m.k.RMSNorm(m.xn[:len(last)], m.rstd[:len(ds)], last, m.finalNorm.Matrix, c.Eps, len(ds))
+	logits := need(&m.logits, len(ds)*c.Vocab)
+	m.k.Linear(logits, m.xn[:len(last)], m.head.Matrix, len(ds))
+	out := make([][]float32, len(ds))
+	for i := range ds {
+		out[i] = logits[i*c.Vocab : (i+1)*c.Vocab : (i+1)*c.Vocab]
+	}
+	return out
 }
 
-// layer passes the m.T new tokens through layer l.
-func (d *Decoder) layer(l int) {
-	m, t := d.m, &d.tape
-	attn := m.layers[l].attn
+// attend lets the decoder's n new tokens, from row on in t, attend to all that it has seen in layer l.
+func (d *Decoder) attend(l int, t *tape, row, n int) {
+	attn := d.m.layers[l].attn
 	q, kv := attn.H*attn.D, attn.KV*attn.D
-	from, to := d.len, d.len+m.T
-	m.growTape(&m.spare)
-	*t = m.spare
-	t.q, t.o = d.q[from*q:to*q], d.o[from*q:to*q]
-	t.k, t.v = d.k[l][from*kv:to*kv], d.v[l][from*kv:to*kv]
-	m.project(l, t)
+	from, to := d.len, d.len+n
+	copy(d.q[from*q:], t.q[row*q:(row+n)*q])
+	copy(d.k[l][from*kv:], t.k[row*kv:(row+n)*kv])
+	copy(d.v[l][from*kv:], t.v[row*kv:(row+n)*kv])
 	attn.Skip = from
 	d.starts[1] = int32(to)
-	m.k.Attention(d.o[:to*q], d.lse[:to*attn.H], d.q[:to*q], d.k[l][:to*kv], d.v[l][:to*kv], d.starts[:], attn)
-	m.attended(l, t)
-	m.mlp(l, t)
+	d.m.k.Attention(d.o[:to*q], d.lse[:to*attn.H], d.q[:to*q], d.k[l][:to*kv], d.v[l][:to*kv], d.starts[:], attn)
+	copy(t.o[row*q:(row+n)*q], d.o[from*q:to*q])
 }
 
 // Greedy resets d and continues prompt with the most probable token, the lowest id on ties, at most maxNew times and as long
 // as d has room. It ends after the first token for which stop is true, which is part of the result; a nil stop never is.
 func Greedy(d *Decoder, prompt []int32, maxNew int, stop func(id int32) bool) []int32 {
-	d.Reset()
-	var ids []int32
-	next := prompt
-	for len(ids) < maxNew && len(next) <= d.Room() {
-		id := argmax(d.Next(next))
-		ids = append(ids, id)
-		if stop != nil && stop(id) {
-			break
-		}
-		next = ids[len(ids)-1:]
+	for _, ids := range greedy([]*Decoder{d}, [][]int32{prompt}, maxNew, stop) {
+		return ids
 	}
-	return ids
+	return nil
+}
+
+// GreedyAll continues each prompt as Greedy does, width of them at a time, and yields index and continuation of each as it
+// ends. The continuations do not depend on width; memory does: each of the width prompts under way has keys and values for the
+// longest prompt and maxNew tokens.
+func GreedyAll(m *Llama, prompts [][]int32, maxNew, width int, stop func(id int32) bool) iter.Seq2[int, []int32] {
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p))
+	}
+	ds := make([]*Decoder, min(width, len(prompts)))
+	for i := range ds {
+		ds[i] = m.Decoder(longest + maxNew)
+	}
+	return greedy(ds, prompts, maxNew, stop)
+}
+
+// greedy continues prompts with these decoders, each of which takes up the next prompt when it has ended one.
+func greedy(ds []*Decoder, prompts [][]int32, maxNew int, stop func(id int32) bool) iter.Seq2[int, []int32] {
+	type continuation struct {
+		prompt int
+		d      *Decoder
+		ids    []int32
+	}
+	return func(yield func(int, []int32) bool) {
+		var active []*continuation
+		free, waiting := ds, 0
+		for {
+			for ; len(free) > 0 && waiting < len(prompts); waiting++ {
+				d := free[0]
+				d.Reset()
+				if maxNew < 1 || len(prompts[waiting]) > d.Room() {
+					if !yield(waiting, nil) {
+						return
+					}
+					continue
+				}
+				free = free[1:]
+				active = append(active, &continuation{prompt: waiting, d: d})
+			}
+			if len(active) == 0 {
+				return
+			}
+			next, using := make([][]int32, len(active)), make([]*Decoder, len(active))
+			for i, a := range active {
+				using[i], next[i] = a.d, prompts[a.prompt]
+				if n := len(a.ids); n > 0 {
+					next[i] = a.ids[n-1:]
+				}
+			}
+			going := active[:0]
+			for i, logits := range NextAll(using, next) {
+				a := active[i]
+				id := argmax(logits)
+				a.ids = append(a.ids, id)
+				if len(a.ids) < maxNew && a.d.Room() > 0 && (stop == nil || !stop(id)) {
+					going = append(going, a)
+					continue
+				}
+				free = append(free[:len(free):len(free)], a.d)
+				if !yield(a.prompt, a.ids) {
+					return
+				}
+			}
+			active = going
+		}
+	}
 }
 
 func argmax(v []float32) int32 {

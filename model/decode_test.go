@@ -78,3 +78,49 @@ func TestGreedyTakesTheBestTokenUntilToldToStop(t *testing.T) {
 		}
 	}
 }
+
+// Decoding several sequences at a time is decoding each by itself, to the bit, whenever each begins and ends.
+func TestSequencesDecodedTogetherHaveTheBitsTheyHaveAlone(t *testing.T) {
+	for name, changes := range families() {
+		t.Run(name, func(t *testing.T) {
+			c := tiny(t, changes)
+			w := weights(c, model.BF16)
+			var prompts [][]int32
+			for i := range 7 {
+				p := make([]int32, 1+(i*29)%83)
+				for j := range p {
+					p[j] = int32((i*i + 5*j + j*j) % c.Vocab)
+				}
+				prompts = append(prompts, p)
+			}
+			stop := func(id int32) bool { return id%7 == 3 } // so that they end at different times
+			for _, k := range kernels(t) {
+				m := model.New(w, k)
+				want := make([][]int32, len(prompts))
+				for i, p := range prompts {
+					want[i] = model.Greedy(m.Decoder(120), p, 20, stop)
+				}
+				for _, width := range []int{1, 2, 3, 16} {
+					seen := 0
+					for i, ids := range model.GreedyAll(m, prompts, 20, width, stop) {
+						seen++
+						if !slices.Equal(ids, want[i]) {
+							t.Errorf("%s: prompt %d continues with %v when %d are decoded at a time, with %v alone", k.Name(), i, ids, width, want[i])
+						}
+					}
+					if seen != len(prompts) {
+						t.Errorf("%s: %d continuations of %d prompts, %d at a time", k.Name(), seen, len(prompts), width)
+					}
+				}
+				a, b := m.Decoder(90), m.Decoder(90)
+				alone := slices.Clone(a.Next(prompts[5]))
+				a.Reset()
+				b.Next(prompts[1])
+				logits := model.NextAll([]*model.Decoder{b, a}, [][]int32{{1}, prompts[5]})
+				if !sameBits(logits[1], alone) {
+					t.Errorf("%s: logits beside another sequence differ from those alone", k.Name())
+				}
+			}
+		})
+	}
+}
