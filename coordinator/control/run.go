@@ -272,10 +272,10 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 	if r.view == nil {
 		return
 	}
-	for _, s := range b.Steps {
-		if s.View > r.entered && s.View <= r.number {
-			r.entered = s.View
-			c.record(now, command{Kind: stepped, Run: r.id, Number: s.View, Step: s.Step})
+	for _, v := range b.Made {
+		if v.View > r.entered && v.View <= r.number {
+			r.entered = v.View
+			c.record(now, command{Kind: stepped, Run: r.id, Number: v.View, Step: v.Step})
 		}
 	}
 	if r.progress.add(now, b) && m.entered == r.view.Number && r.view.Rank(n.id) >= 0 {

@@ -427,6 +427,7 @@ type Beat struct {
 	ViewIncarnation uint64                 `protobuf:"varint,29,opt,name=view_incarnation,json=viewIncarnation,proto3" json:"view_incarnation,omitempty"`
 	Totals          *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`   // of the run so far, as this member has seen it
 	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"` // id of the cluster that the node joined
+	Made            []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`       // views behind its State, as far as the coordinator may not know them
 	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`     // pieces that have become durable
 	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`       // first beat of a session: what the node keeps of checkpoints
 	unknownFields   protoimpl.UnknownFields
@@ -664,6 +665,13 @@ func (x *Beat) GetCluster() string {
 		return x.Cluster
 	}
 	return ""
+}
+
+func (x *Beat) GetMade() []*FirstStep {
+	if x != nil {
+		return x.Made
+	}
+	return nil
 }
 
 func (x *Beat) GetSaved() []*Saved {
@@ -2835,6 +2843,7 @@ type StateCopy struct {
 	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // of its canonical form
 	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	Made          []*FirstStep           `protobuf:"bytes,5,rep,name=made,proto3" json:"made,omitempty"` // the views that made the steps up to it, in order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2897,6 +2906,66 @@ func (x *StateCopy) GetTotals() *Totals {
 	return nil
 }
 
+func (x *StateCopy) GetMade() []*FirstStep {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
+// FirstStep names a view of a run and the first step it made.
+type FirstStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	View          uint64                 `protobuf:"varint,1,opt,name=view,proto3" json:"view,omitempty"`
+	Step          uint64                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirstStep) Reset() {
+	*x = FirstStep{}
+	mi := &file_torc_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirstStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirstStep) ProtoMessage() {}
+
+func (x *FirstStep) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirstStep.ProtoReflect.Descriptor instead.
+func (*FirstStep) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *FirstStep) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *FirstStep) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
 type RecordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -2907,7 +2976,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +2988,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3001,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{36}
+	return file_torc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RecordsRequest) GetRun() string {
@@ -2961,7 +3030,7 @@ type RecordPart struct {
 
 func (x *RecordPart) Reset() {
 	*x = RecordPart{}
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3042,7 @@ func (x *RecordPart) String() string {
 func (*RecordPart) ProtoMessage() {}
 
 func (x *RecordPart) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3055,7 @@ func (x *RecordPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPart.ProtoReflect.Descriptor instead.
 func (*RecordPart) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{37}
+	return file_torc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RecordPart) GetSize() int64 {
@@ -3028,7 +3097,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3109,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3122,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{38}
+	return file_torc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Record) GetStep() uint64 {
@@ -3133,7 +3202,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3214,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3227,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{39}
+	return file_torc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CatchUp) GetRecords() []*Record {
@@ -3204,7 +3273,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3285,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3298,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{40}
+	return file_torc_proto_rawDescGZIP(), []int{41}
 }
 
 type Description struct {
@@ -3245,7 +3314,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3257,7 +3326,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3270,7 +3339,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{41}
+	return file_torc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Description) GetCluster() string {
@@ -3317,7 +3386,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3398,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3411,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{42}
+	return file_torc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -3360,7 +3429,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3372,7 +3441,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3385,7 +3454,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{43}
+	return file_torc_proto_rawDescGZIP(), []int{44}
 }
 
 type AuditRequest struct {
@@ -3397,7 +3466,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +3478,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +3491,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{44}
+	return file_torc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AuditRequest) GetRun() string {
@@ -3442,7 +3511,7 @@ type AuditReply struct {
 
 func (x *AuditReply) Reset() {
 	*x = AuditReply{}
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3523,7 @@ func (x *AuditReply) String() string {
 func (*AuditReply) ProtoMessage() {}
 
 func (x *AuditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3536,7 @@ func (x *AuditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditReply.ProtoReflect.Descriptor instead.
 func (*AuditReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{45}
+	return file_torc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AuditReply) GetRun() *RunInfo {
@@ -3498,7 +3567,7 @@ type ViewSteps struct {
 
 func (x *ViewSteps) Reset() {
 	*x = ViewSteps{}
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3510,7 +3579,7 @@ func (x *ViewSteps) String() string {
 func (*ViewSteps) ProtoMessage() {}
 
 func (x *ViewSteps) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3523,7 +3592,7 @@ func (x *ViewSteps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewSteps.ProtoReflect.Descriptor instead.
 func (*ViewSteps) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{46}
+	return file_torc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ViewSteps) GetView() *View {
@@ -3583,7 +3652,7 @@ const file_torc_proto_rawDesc = "" +
 	"\tJoinReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12!\n" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
-	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xb3\b\n" +
+	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xdb\b\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -3616,7 +3685,8 @@ const file_torc_proto_rawDesc = "" +
 	"viewNumber\x12)\n" +
 	"\x10view_incarnation\x18\x1d \x01(\x04R\x0fviewIncarnation\x12'\n" +
 	"\x06totals\x18\x1e \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12\x18\n" +
-	"\acluster\x18\x1f \x01(\tR\acluster\x12$\n" +
+	"\acluster\x18\x1f \x01(\tR\acluster\x12&\n" +
+	"\x04made\x18  \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12$\n" +
 	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
 	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
@@ -3788,12 +3858,16 @@ const file_torc_proto_rawDesc = "" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"3\n" +
 	"\vCopyRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\x04R\x04step\"t\n" +
+	"\x04step\x18\x02 \x01(\x04R\x04step\"\x9c\x01\n" +
 	"\tStateCopy\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12'\n" +
-	"\x06totals\x18\x04 \x01(\v2\x0f.torc.v1.TotalsR\x06totals\"6\n" +
+	"\x06totals\x18\x04 \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12&\n" +
+	"\x04made\x18\x05 \x03(\v2\x12.torc.v1.FirstStepR\x04made\"3\n" +
+	"\tFirstStep\x12\x12\n" +
+	"\x04view\x18\x01 \x01(\x04R\x04view\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x04R\x04step\"6\n" +
 	"\x0eRecordsRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\"J\n" +
@@ -3907,7 +3981,7 @@ func file_torc_proto_rawDescGZIP() []byte {
 }
 
 var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_torc_proto_goTypes = []any{
 	(Loss)(0),                // 0: torc.v1.Loss
 	(Phase)(0),               // 1: torc.v1.Phase
@@ -3948,31 +4022,32 @@ var file_torc_proto_goTypes = []any{
 	(*StateRequest)(nil),     // 36: torc.v1.StateRequest
 	(*CopyRequest)(nil),      // 37: torc.v1.CopyRequest
 	(*StateCopy)(nil),        // 38: torc.v1.StateCopy
-	(*RecordsRequest)(nil),   // 39: torc.v1.RecordsRequest
-	(*RecordPart)(nil),       // 40: torc.v1.RecordPart
-	(*Record)(nil),           // 41: torc.v1.Record
-	(*CatchUp)(nil),          // 42: torc.v1.CatchUp
-	(*DescribeRequest)(nil),  // 43: torc.v1.DescribeRequest
-	(*Description)(nil),      // 44: torc.v1.Description
-	(*DrainRequest)(nil),     // 45: torc.v1.DrainRequest
-	(*DrainReply)(nil),       // 46: torc.v1.DrainReply
-	(*AuditRequest)(nil),     // 47: torc.v1.AuditRequest
-	(*AuditReply)(nil),       // 48: torc.v1.AuditReply
-	(*ViewSteps)(nil),        // 49: torc.v1.ViewSteps
-	nil,                      // 50: torc.v1.JoinRequest.LabelsEntry
-	nil,                      // 51: torc.v1.Beat.LabelsEntry
-	nil,                      // 52: torc.v1.MemberInfo.LabelsEntry
-	(*Saved)(nil),            // 53: torc.v1.Saved
-	(*Kept)(nil),             // 54: torc.v1.Kept
-	(*Save)(nil),             // 55: torc.v1.Save
-	(*Committed)(nil),        // 56: torc.v1.Committed
-	(*Resumption)(nil),       // 57: torc.v1.Resumption
+	(*FirstStep)(nil),        // 39: torc.v1.FirstStep
+	(*RecordsRequest)(nil),   // 40: torc.v1.RecordsRequest
+	(*RecordPart)(nil),       // 41: torc.v1.RecordPart
+	(*Record)(nil),           // 42: torc.v1.Record
+	(*CatchUp)(nil),          // 43: torc.v1.CatchUp
+	(*DescribeRequest)(nil),  // 44: torc.v1.DescribeRequest
+	(*Description)(nil),      // 45: torc.v1.Description
+	(*DrainRequest)(nil),     // 46: torc.v1.DrainRequest
+	(*DrainReply)(nil),       // 47: torc.v1.DrainReply
+	(*AuditRequest)(nil),     // 48: torc.v1.AuditRequest
+	(*AuditReply)(nil),       // 49: torc.v1.AuditReply
+	(*ViewSteps)(nil),        // 50: torc.v1.ViewSteps
+	nil,                      // 51: torc.v1.JoinRequest.LabelsEntry
+	nil,                      // 52: torc.v1.Beat.LabelsEntry
+	nil,                      // 53: torc.v1.MemberInfo.LabelsEntry
+	(*Saved)(nil),            // 54: torc.v1.Saved
+	(*Kept)(nil),             // 55: torc.v1.Kept
+	(*Save)(nil),             // 56: torc.v1.Save
+	(*Committed)(nil),        // 57: torc.v1.Committed
+	(*Resumption)(nil),       // 58: torc.v1.Resumption
 }
 var file_torc_proto_depIdxs = []int32{
 	3,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
-	50, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
+	51, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
 	3,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
-	51, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
+	52, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
 	1,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
 	8,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
 	35, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
@@ -3980,87 +4055,89 @@ var file_torc_proto_depIdxs = []int32{
 	10, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
 	0,  // 9: torc.v1.Beat.lost_why:type_name -> torc.v1.Loss
 	7,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
-	53, // 11: torc.v1.Beat.saved:type_name -> torc.v1.Saved
-	54, // 12: torc.v1.Beat.kept:type_name -> torc.v1.Kept
-	12, // 13: torc.v1.Order.assign:type_name -> torc.v1.Assignment
-	14, // 14: torc.v1.Order.view:type_name -> torc.v1.View
-	16, // 15: torc.v1.Order.release:type_name -> torc.v1.Release
-	17, // 16: torc.v1.Order.stop:type_name -> torc.v1.StopRun
-	55, // 17: torc.v1.Order.save:type_name -> torc.v1.Save
-	56, // 18: torc.v1.Order.committed:type_name -> torc.v1.Committed
-	18, // 19: torc.v1.Order.leave:type_name -> torc.v1.Leave
-	13, // 20: torc.v1.Assignment.files:type_name -> torc.v1.File
-	57, // 21: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
-	15, // 22: torc.v1.View.members:type_name -> torc.v1.Member
-	3,  // 23: torc.v1.Member.node:type_name -> torc.v1.NodeID
-	13, // 24: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
-	26, // 25: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
-	2,  // 26: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
-	14, // 27: torc.v1.RunInfo.view:type_name -> torc.v1.View
-	27, // 28: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
-	10, // 29: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
-	9,  // 30: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
-	3,  // 31: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
-	1,  // 32: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
-	52, // 33: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
-	27, // 34: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
-	26, // 35: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
-	26, // 36: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
-	8,  // 37: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
-	35, // 38: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
-	26, // 39: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
-	7,  // 40: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
-	41, // 41: torc.v1.CatchUp.records:type_name -> torc.v1.Record
-	7,  // 42: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
-	10, // 43: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
-	12, // 44: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
-	14, // 45: torc.v1.Description.view:type_name -> torc.v1.View
-	26, // 46: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
-	49, // 47: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
-	14, // 48: torc.v1.ViewSteps.view:type_name -> torc.v1.View
-	4,  // 49: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	6,  // 50: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	19, // 51: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	21, // 52: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	23, // 53: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	24, // 54: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	28, // 55: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	30, // 56: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	32, // 57: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	45, // 58: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
-	47, // 59: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
-	34, // 60: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	36, // 61: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	36, // 62: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	37, // 63: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
-	39, // 64: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
-	23, // 65: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
-	43, // 66: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
-	4,  // 67: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	5,  // 68: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	11, // 69: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	20, // 70: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	22, // 71: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	21, // 72: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	25, // 73: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	29, // 74: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	31, // 75: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	33, // 76: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	46, // 77: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
-	48, // 78: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
-	35, // 79: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	21, // 80: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	21, // 81: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	38, // 82: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
-	40, // 83: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
-	21, // 84: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
-	44, // 85: torc.v1.Peer.Describe:output_type -> torc.v1.Description
-	5,  // 86: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	68, // [68:87] is the sub-list for method output_type
-	49, // [49:68] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	39, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
+	54, // 12: torc.v1.Beat.saved:type_name -> torc.v1.Saved
+	55, // 13: torc.v1.Beat.kept:type_name -> torc.v1.Kept
+	12, // 14: torc.v1.Order.assign:type_name -> torc.v1.Assignment
+	14, // 15: torc.v1.Order.view:type_name -> torc.v1.View
+	16, // 16: torc.v1.Order.release:type_name -> torc.v1.Release
+	17, // 17: torc.v1.Order.stop:type_name -> torc.v1.StopRun
+	56, // 18: torc.v1.Order.save:type_name -> torc.v1.Save
+	57, // 19: torc.v1.Order.committed:type_name -> torc.v1.Committed
+	18, // 20: torc.v1.Order.leave:type_name -> torc.v1.Leave
+	13, // 21: torc.v1.Assignment.files:type_name -> torc.v1.File
+	58, // 22: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
+	15, // 23: torc.v1.View.members:type_name -> torc.v1.Member
+	3,  // 24: torc.v1.Member.node:type_name -> torc.v1.NodeID
+	13, // 25: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
+	26, // 26: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
+	2,  // 27: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
+	14, // 28: torc.v1.RunInfo.view:type_name -> torc.v1.View
+	27, // 29: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
+	10, // 30: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
+	9,  // 31: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
+	3,  // 32: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
+	1,  // 33: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
+	53, // 34: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
+	27, // 35: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
+	26, // 36: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
+	26, // 37: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
+	8,  // 38: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
+	35, // 39: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
+	26, // 40: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
+	7,  // 41: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
+	39, // 42: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
+	42, // 43: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	7,  // 44: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	10, // 45: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	12, // 46: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	14, // 47: torc.v1.Description.view:type_name -> torc.v1.View
+	26, // 48: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	50, // 49: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	14, // 50: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 51: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 52: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	19, // 53: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	21, // 54: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	23, // 55: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	24, // 56: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	28, // 57: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	30, // 58: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	32, // 59: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	46, // 60: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	48, // 61: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	34, // 62: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	36, // 63: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	36, // 64: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	37, // 65: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	40, // 66: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	23, // 67: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	44, // 68: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 69: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 70: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	11, // 71: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	20, // 72: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	22, // 73: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	21, // 74: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	25, // 75: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	29, // 76: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	31, // 77: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	33, // 78: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	47, // 79: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	49, // 80: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	35, // 81: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	21, // 82: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	21, // 83: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	38, // 84: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	41, // 85: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	21, // 86: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	45, // 87: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 88: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	70, // [70:89] is the sub-list for method output_type
+	51, // [51:70] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }
@@ -4084,7 +4161,7 @@ func file_torc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_torc_proto_rawDesc), len(file_torc_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

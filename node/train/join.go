@@ -44,7 +44,7 @@ func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
 				return nil, err
 			}
 			t.totals, t.copied = totalsFromPB(c.Totals), true
-			w.set(func() { w.problem = "" })
+			w.set(func() { w.problem, w.made.last = "", c.Made })
 			w.log.Info("has a State of the other members", "step", t.step, "bytes", len(data))
 			return t, nil
 		}

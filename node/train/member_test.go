@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -22,5 +23,47 @@ func TestMemberRefusesASecondRunAndGoesOnReporting(t *testing.T) {
 	m.said.unsent(b.Logs)
 	if again := m.report(); len(again.Logs) != 1 {
 		t.Errorf("a line that was not sent is lost: %v", again.Logs)
+	}
+}
+
+// protocol.md I4: whoever has State can tell which views made the steps behind it, also those that it was not there for.
+func TestBeatsTellWhoMadeTheStepsBehindState(t *testing.T) {
+	of := func(n int) *work {
+		m := NewMember(Config{Node: view.NodeID{Name: string(rune('a' + n))}, Log: slog.New(slog.DiscardHandler)})
+		m.work = newWork(t.Context(), m, &pb.Assignment{Run: "run"})
+		return m.work
+	}
+	told := func(w *work) string {
+		var all []string
+		for _, v := range w.member.report().Made {
+			all = append(all, fmt.Sprintf("view %d: from %d", v.View, v.Step))
+		}
+		return strings.Join(all, ", ")
+	}
+	a, late := of(0), of(1)
+	a.view, a.seated = &view.View{Number: 3}, true
+	for _, s := range []StepReport{{Step: 1, View: 1}, {Step: 2, View: 1}, {Step: 3, View: 3}, {Step: 4, View: 3}, {Step: 5, View: 4}} {
+		a.Stepped(s)
+	}
+	const all = "view 1: from 1, view 3: from 3, view 4: from 5"
+	for i, want := range []string{all, ""} {
+		if got := told(a); got != want {
+			t.Errorf("beat %d tells %q, want %q", i, got, want)
+		}
+	}
+	a.unsent() // as when a session begins
+	if got := told(a); got != all {
+		t.Errorf("a new session hears %q, want %q", got, all)
+	}
+	late.made.last = a.madeUntil(4)
+	late.Stepped(StepReport{Step: 5, View: 4}) // from the record
+	late.Stepped(StepReport{Step: 6, View: 4})
+	if got := told(late); got != "" {
+		t.Errorf("a node without a seat tells %q", got)
+	}
+	late.view, late.seated = &view.View{Number: 5}, true
+	late.Stepped(StepReport{Step: 7, View: 5})
+	if got, want := told(late), all+", view 5: from 7"; got != want {
+		t.Errorf("the joiner tells %q, want %q", got, want)
 	}
 }

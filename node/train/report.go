@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -12,14 +13,19 @@ import (
 type reports[T any] struct {
 	last []T
 	sent int // of last
+	most int // are at hand; 0: maxReports
 }
 
-// maxReports is how many are at hand: more than steps are made between two beats.
-const maxReports = 256
+const (
+	// maxReports is how many are at hand: more than steps are made between two beats.
+	maxReports = 256
+	// maxMade is for views: far more than a run has, and less than a message may hold.
+	maxMade = 1 << 14
+)
 
 func (r *reports[T]) add(x T) {
 	r.last = append(r.last, x)
-	if drop := len(r.last) - maxReports; drop > 0 {
+	if drop := len(r.last) - cmp.Or(r.most, maxReports); drop > 0 {
 		r.last = slices.Delete(r.last, 0, drop)
 		r.sent = max(0, r.sent-drop)
 	}
@@ -58,6 +64,9 @@ func (w *work) report(b *pb.Beat) {
 	if w.saver != nil {
 		w.saver.report(b)
 	}
+	if w.seated { // all tell it: nothing else says who made a step whose makers are gone
+		b.Made = w.made.take()
+	}
 	if w.tells() || w.seated && w.retell {
 		w.retell = false
 		b.Steps, b.Refreshes, b.Validations = w.steps.take(), w.refreshes.take(), w.validations.take()
@@ -75,6 +84,7 @@ func (w *work) unsent() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.retell = true
+	w.made.again()
 	w.steps.again()
 	w.refreshes.again()
 	w.validations.again()
@@ -88,8 +98,8 @@ func (w *work) Stepped(r StepReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.step, w.totals = r.Step, r.Totals
-	if !w.seated { // who follows others knows but the end of what a view has made
-		r.View = 0
+	if n := len(w.made.last); n == 0 || w.made.last[n-1].View != r.View {
+		w.made.add(&pb.FirstStep{View: r.View, Step: r.Step})
 	}
 	if r.LaneSeconds > 0 {
 		w.laneSeconds = append(w.laneSeconds, r.LaneSeconds)
@@ -118,4 +128,17 @@ func (w *work) Validated(v ValidationReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.validations.add(validationToPB(v))
+}
+
+// madeUntil are the views that made the steps up to step, each with its first one, as far as this member knows.
+func (w *work) madeUntil(step uint64) []*pb.FirstStep {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []*pb.FirstStep
+	for _, v := range w.made.last {
+		if v.Step <= step {
+			all = append(all, v)
+		}
+	}
+	return all
 }

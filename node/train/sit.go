@@ -37,6 +37,7 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 		w.phase, w.seated, w.pass = pb.Phase_PHASE_TRAINING, true, pass
 		t.yieldAsked.Store(w.next != nil)
 		w.retell = true
+		w.made.again()
 		w.steps.again()
 		w.refreshes.again()
 		w.validations.again()

@@ -52,6 +52,7 @@ type work struct {
 	bytesSent   int64     // by rings that are over
 	laneSeconds []float64 // of the last steps
 	totals      Totals
+	made        reports[*pb.FirstStep] // the views behind State, in order; of a checkpoint: since then
 	steps       reports[*pb.StepReport]
 	refreshes   reports[*pb.RefreshReport]
 	validations reports[*pb.ValidationReport]
@@ -116,7 +117,7 @@ func (w *work) do(ctx context.Context) error {
 // begin prepares the run and makes the trainer: at step 0, or with a State of the other members.
 func (w *work) begin(ctx context.Context, join bool) error {
 	w.set(func() {
-		w.phase, w.trainer = pb.Phase_PHASE_PREPARING, nil
+		w.phase, w.trainer, w.made = pb.Phase_PHASE_PREPARING, nil, reports[*pb.FirstStep]{most: maxMade}
 		if join {
 			w.phase = pb.Phase_PHASE_JOINING
 		}
