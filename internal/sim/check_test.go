@@ -16,15 +16,17 @@ type checker struct {
 	mu     sync.Mutex // guards what follows
 	seen   map[uint64][]uint64
 	wrongs []string
-	gaps   []string                 // in the journal
 	last   uint64                   // the highest step that anybody made
-	free   bool                     // State may differ: a bit was flipped
 	struck []blow                   // after which no new step was made yet
 	pauses map[kind][]time.Duration // from a fault to the next new step
+
+	flipped  bool              // a bit of somebody's State has,
+	doubtful map[*process]bool // and that of these may be wrong: they have flipped, or fetched theirs since
+	astray   bool              // one of them made a wrong step, since nobody was left to object
 }
 
 func newChecker(reference map[uint64][]uint64) *checker {
-	k := &checker{reference: reference, seen: map[uint64][]uint64{}, parts: 1 << 30, pauses: map[kind][]time.Duration{}}
+	k := &checker{reference: reference, seen: map[uint64][]uint64{}, parts: 1 << 30, pauses: map[kind][]time.Duration{}, doubtful: map[*process]bool{}}
 	if len(reference) > 0 {
 		for _, parts := range reference {
 			k.parts = len(parts)
@@ -42,14 +44,8 @@ func (k *checker) wrong(format string, args ...any) {
 	}
 }
 
-// gap notes steps that the journal does not give to a view.
-func (k *checker) gap(format string, args ...any) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.gaps = append(k.gaps, fmt.Sprintf(format, args...))
-}
-
-// made is I1: the same step makes the same State on every member, that of the undisturbed run.
+// made is I1: the same step makes the same State on every member, that of the undisturbed run. Members of which a bit has
+// flipped make others, but nobody makes a step together with them.
 func (k *checker) made(p *process, step uint64, part int, hash uint64) {
 	k.mu.Lock()
 	if k.reference == nil {
@@ -58,10 +54,36 @@ func (k *checker) made(p *process, step uint64, part int, hash uint64) {
 		return
 	}
 	want := k.reference[step]
-	wrong := !k.free && (part >= len(want) || want[part] != hash)
+	other := part >= len(want) || want[part] != hash
+	wrong := other && !k.astray && !k.doubtful[p]
+	k.astray = k.astray || other && k.doubtful[p]
 	k.mu.Unlock()
 	if wrong {
 		k.wrong("I1: node %s made another State at step %d, tensor %d", p.name, step, part)
+	}
+}
+
+// flips notes that a bit of the State of p does.
+func (k *checker) flips(p *process) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.flipped, k.doubtful[p] = true, true
+}
+
+// copies notes that p has the State of others.
+func (k *checker) copies(p *process) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doubtful[p] = k.flipped
+}
+
+// outvoted is I1 as well: only members whose State may be wrong give it up because others have another one.
+func (k *checker) outvoted(p *process) {
+	k.mu.Lock()
+	wrong := !k.astray && !k.doubtful[p]
+	k.mu.Unlock()
+	if wrong {
+		k.wrong("I1: node %s gave up the right State", p.name)
 	}
 }
 
@@ -92,19 +114,12 @@ func (k *checker) committed(p *process, step uint64) {
 	k.struck = nil
 }
 
-// diverges says that from now on State may differ on some member.
-func (k *checker) diverges() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.free = true
-}
-
 // audit is I4 and I10, by the journal: every step was made by one view, which gives each lane to one member.
 func (k *checker) audit(views []*pb.ViewSteps, last uint64) {
 	next := uint64(1)
 	for _, v := range views {
 		if v.First != next || v.Last < v.First {
-			k.gap("I4: view %d made steps %d to %d, want them from %d on", v.View.Number, v.First, v.Last, next)
+			k.wrong("I4: view %d made steps %d to %d, want them from %d on", v.View.Number, v.First, v.Last, next)
 		}
 		next = v.Last + 1
 		if len(v.View.Owner) != lanes {
@@ -117,6 +132,6 @@ func (k *checker) audit(views []*pb.ViewSteps, last uint64) {
 		}
 	}
 	if next != last+1 {
-		k.gap("I4: the journal ends with step %d, the run with %d", next-1, last)
+		k.wrong("I4: the journal ends with step %d, the run with %d", next-1, last)
 	}
 }

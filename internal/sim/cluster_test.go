@@ -177,6 +177,7 @@ type process struct {
 	committed atomic.Uint64 // the last step that was made
 	at        place         // of the update, by the goroutine that trains
 	part      int
+	rank      int64 // in the last view that it entered; by the goroutine that works
 }
 
 // start starts a node, in the place of its former self.
@@ -207,7 +208,7 @@ func (c *simulation) start(name string) {
 
 // run is what `node join` does.
 func (p *process) run(ctx context.Context) error {
-	log := p.c.log.logger(p.name)
+	log := slog.New(ear{p.c.log.logger(p.name).Handler(), p.overheard})
 	listener := p.host.listen()
 	main, worker := p.c.world.kernels(p.c.t), p.c.world.kernels(p.c.t)
 	defer func() { p.c.world.giveBack(main, worker) }()

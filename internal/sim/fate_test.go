@@ -206,6 +206,6 @@ func (c *simulation) flips(p *process, step uint64) bool {
 		return false
 	}
 	c.note("a bit of θ flips on %s after step %d", p.name, step)
-	c.check.diverges()
+	c.check.flips(p)
 	return true
 }

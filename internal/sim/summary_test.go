@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/torctrain/torc/internal/pb"
 )
 
 // summary counts what happened in many schedules.
@@ -14,8 +16,8 @@ type summary struct {
 	mu       sync.Mutex // guards what follows
 	runs     int
 	bad      int
-	gaps     int
-	unkept   int
+	tied     int
+	astray   int
 	happened map[kind]int
 	pauses   map[kind][]time.Duration
 	virtual  time.Duration
@@ -32,11 +34,11 @@ func (s *summary) add(o *outcome, wrongs []string) {
 	if len(wrongs) > 0 {
 		s.bad++
 	}
-	if o.unkept {
-		s.unkept++
+	if isTie(o) {
+		s.tied++
 	}
-	if len(o.gaps) > 0 {
-		s.gaps++
+	if o.astray {
+		s.astray++
 	}
 	for k, list := range o.pauses {
 		s.pauses[k] = append(s.pauses[k], list...)
@@ -48,8 +50,8 @@ func (s *summary) add(o *outcome, wrongs []string) {
 
 func (s *summary) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d schedules, %d survived, %v of the bubble's time each; in %d the journal does not say who made some steps,\nin %d the last State was not fetched because its holders could not be reached\n",
-		s.runs, s.runs-s.bad, (s.virtual / time.Duration(max(1, s.runs))).Round(time.Millisecond), s.gaps, s.unkept)
+	fmt.Fprintf(&b, "%d schedules, %d ended as they should, %v of the bubble's time each; bits that flip ended %d, and went unseen in %d\n",
+		s.runs, s.runs-s.bad, (s.virtual / time.Duration(max(1, s.runs))).Round(time.Millisecond), s.tied, s.astray)
 	for _, k := range slices.Sorted(maps.Keys(s.happened)) {
 		fmt.Fprintf(&b, "  %-12s %6d", k, s.happened[k])
 		if list := slices.Sorted(slices.Values(s.pauses[k])); len(list) > 0 {
@@ -60,7 +62,9 @@ func (s *summary) String() string {
 	return b.String()
 }
 
-// flippedAlone says whether a bit flipped in a run on which nobody could notice: there was one member.
-func flippedAlone(o *outcome) bool {
-	return slices.Contains(o.faults, flip) && len(o.info.GetView().GetMembers()) < 2
+// isTie says whether a run ended because a bit flipped and nobody could tell whose State was right.
+func isTie(o *outcome) bool {
+	why := o.info.GetWhy()
+	return slices.Contains(o.faults, flip) && o.info.GetState() == pb.RunState_RUN_FAILED &&
+		(strings.Contains(why, "no majority tells") || strings.Contains(why, "members disagree"))
 }
