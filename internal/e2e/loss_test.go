@@ -22,8 +22,15 @@ type process struct {
 // start starts a program with its own $TORC_HOME and kills it at the end of the test, if it still runs.
 func start(t *testing.T, home, program string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(filepath.Join(bin, program), args...), lines: make(chan string, 1<<16)}
-	p.cmd.Env = append(os.Environ(), "TORC_HOME="+home)
+	cmd := exec.Command(filepath.Join(bin, program), args...)
+	cmd.Env = append(os.Environ(), "TORC_HOME="+home)
+	return watch(t, cmd)
+}
+
+// watch starts a command and kills it at the end of the test, if it still runs.
+func watch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, lines: make(chan string, 1<<16)}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
