@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -119,30 +121,95 @@ func makePlan(s *spec.Spec, dir string, members int) (*plan, error) {
 }
 
 func (p *plan) print(w io.Writer, s *spec.Spec) error {
+	fmt.Fprintf(w, "%s trains %d of %d parameters (%.2f %%)", s.Method.Name, p.Trained, p.Parameters, 100*float64(p.Trained)/float64(p.Parameters))
+	if s.Method.Budget != "" {
+		fmt.Fprintf(w, ": a budget of %s makes %s", s.Method.Budget, p.knobs())
+	}
+	fmt.Fprint(w, "\n\n")
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "WEIGHT\tSHAPE\tTRAINED\tSHARE")
-	for _, x := range p.Weights {
-		fmt.Fprintf(t, "%s\t%d×%d\t%d\t%.2f %%\n", x.Name, x.Shape[0], x.Shape[1], x.Trained, 100*float64(x.Trained)/float64(x.Shape[0]*x.Shape[1]))
+	fmt.Fprintln(t, "LAYERS\tWEIGHT\tSHAPE\tTRAINED OF EACH\tSHARE")
+	for _, g := range alike(p.Weights) {
+		x := g.planWeight
+		fmt.Fprintf(t, "%s\t%s\t%d×%d\t%d\t%.2f %%\n", g.layers(), x.Name, x.Shape[0], x.Shape[1], x.Trained, 100*float64(x.Trained)/float64(x.Shape[0]*x.Shape[1]))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s trains %d of %d parameters (%.2f %%) in %d lanes of %d samples\n", s.Method.Name, p.Trained, p.Parameters,
-		100*float64(p.Trained)/float64(p.Parameters), s.Batch.Lanes, s.Batch.Micro)
-	if s.Method.Budget != "" {
-		fmt.Fprintf(w, "a budget of %s makes %s\n", s.Method.Budget, p.knobs())
+	fmt.Fprintf(w, "\nNetwork   each of %d members sends %s per step before packing\n", p.Members, bytesText(p.BytesPerStep))
+	fmt.Fprintf(w, "Memory    each member needs about %s:", bytesText(p.MemoryBytes["total"]))
+	var kinds []string
+	for _, kind := range []string{"weights", "activations", "scratch", "logits", "gradient", "state", "sum", "checkpoint", "runtime"} {
+		if n := p.MemoryBytes[kind]; n > 0 {
+			kinds = append(kinds, kind+" "+bytesText(n))
+		}
 	}
-	fmt.Fprintf(w, "each of %d members sends %s per step before packing\n", p.Members, bytesText(p.BytesPerStep))
-	fmt.Fprintf(w, "each member needs %s of memory:", bytesText(p.MemoryBytes["total"]))
-	for _, kind := range []string{"weights", "activations", "scratch", "logits", "gradient", "state", "sum"} {
-		fmt.Fprintf(w, " %s %s", kind, bytesText(p.MemoryBytes[kind]))
+	fmt.Fprintf(w, " %s\n", strings.Join(kinds, ", "))
+	fmt.Fprintf(w, "Lanes     %d with %s each; n equally fast members are busy for this part of a step:\n", s.Batch.Lanes, samplesText(s.Batch.Micro))
+	t = tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	for first := 0; first < len(p.Efficiency); first += 8 {
+		members, busy := "", ""
+		for n, e := range p.Efficiency[first:min(first+8, len(p.Efficiency))] {
+			members += fmt.Sprintf("%d\t", first+n+1)
+			busy += fmt.Sprintf("%.0f %%\t", 100*e)
+		}
+		fmt.Fprintf(t, "          n\t%s\n          \t%s\n", members, busy)
 	}
-	fmt.Fprint(w, "\nlanes keep members busy:")
-	for n, e := range p.Efficiency {
-		fmt.Fprintf(w, " %d: %.0f %%", n+1, 100*e)
+	return t.Flush()
+}
+
+func samplesText(n int) string {
+	if n == 1 {
+		return "1 sample"
 	}
-	fmt.Fprintln(w)
-	return nil
+	return fmt.Sprintf("%d samples", n)
+}
+
+// likeWeights are weights of several layers that have name, shape and trained numbers in common.
+type likeWeights struct {
+	planWeight
+	first, last int // layers; −1 for a weight that belongs to none
+}
+
+func (g likeWeights) layers() string {
+	switch {
+	case g.first < 0:
+		return ""
+	case g.first == g.last:
+		return strconv.Itoa(g.first)
+	}
+	return fmt.Sprintf("%d–%d", g.first, g.last)
+}
+
+// layered is the name of a weight of a layer: the layer's number and what it is.
+var layered = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)$`)
+
+// alike puts weights of neighbouring layers together, in the order of the model.
+func alike(weights []planWeight) []likeWeights {
+	var all []likeWeights
+	latest := map[planWeight]int{} // where the group of such a weight stands
+	for _, x := range weights {
+		m := layered.FindStringSubmatch(x.Name)
+		if m == nil {
+			all = append(all, likeWeights{x, -1, -1})
+			continue
+		}
+		layer, err := strconv.Atoi(m[1])
+		if err != nil {
+			panic("coordinator: plan: layer of " + x.Name + ": " + err.Error())
+		}
+		x.Name = strings.TrimSuffix(m[2], ".weight")
+		at, seen := latest[x]
+		switch {
+		case seen && layer == all[at].last+1:
+			all[at].last = layer
+		case seen && layer == all[at].first-1:
+			all[at].first = layer
+		default:
+			latest[x] = len(all)
+			all = append(all, likeWeights{x, layer, layer})
+		}
+	}
+	return all
 }
 
 // knobs are the fields that a budget became.

@@ -25,6 +25,7 @@ import (
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/internal/trust"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/model"
@@ -83,6 +84,9 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 	}
 	if err := checkBuild(); err != nil {
 		return config.Kind(config.ErrRefused, err)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(spec.GCPercent)
 	}
 	id, err := identity(s.Name)
 	if err != nil {

@@ -2,9 +2,14 @@ package spec
 
 import "github.com/torctrain/torc/model"
 
+// GCPercent is by how many percent the heap of a node may grow before garbage is collected. Nearly all of a member's memory are
+// buffers that are made once, so that there is little to collect, and no reason for the usual 100.
+const GCPercent = 20
+
 // Memory is what a run takes on a member in bytes, by kind, with their "total": the model's own kinds for one lane of the
-// longest samples; "state", θ with its moments and index sets; "sum", the two integer vectors of the exact sum and the
-// gradient of one weight.
+// longest samples; "state", θ with its moments and index sets; "sum", the integer vectors of the exact sum and of the last
+// record, and the gradient of one weight; "checkpoint", the copy of State that is being written; "runtime", what the garbage
+// collector lets pile up before it runs.
 func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	use := model.Memory(c, c.DType, s.Data.MaxTokens*s.Batch.Micro, s.Method.Name == "full")
 	k := int64(trained)
@@ -29,12 +34,16 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	}
 	bytes := map[string]int64{
 		"weights": use.Weights, "activations": use.Activations, "scratch": use.Scratch, "logits": use.Logits,
-		"gradient": use.Gradient, "state": state, "sum": 8*k + 4*min(k, int64(longest)),
+		"gradient": use.Gradient, "state": state, "sum": 12*k + 4*min(k, int64(longest)), "checkpoint": 0,
+	}
+	if s.Checkpoint.Every > 0 {
+		bytes["checkpoint"] = state
 	}
 	total := int64(0)
 	for _, n := range bytes {
 		total += n
 	}
-	bytes["total"] = total
+	bytes["runtime"] = total * GCPercent / 100
+	bytes["total"] = total + bytes["runtime"]
 	return bytes
 }
