@@ -65,6 +65,7 @@ func TestViewAtWorkByTable(t *testing.T) {
 	and := func(all []report, more ...report) []report { return slices.Concat(all, more) }
 	all4 := func(f do) []report { return change("a", f, "b", f, "c", f, "d", f) }
 	p := policy{Min: 1}
+	back := policy{Min: 1, Regained: at(18)} // it hears somebody again
 	least := func(n int) policy { return policy{Min: n} }
 	apart := policy{Min: 1, Apart: []pair{{"a", "b"}}}
 
@@ -88,7 +89,11 @@ func TestViewAtWorkByTable(t *testing.T) {
 		{"the better witness is named", change("b", gone, "a", broke("b", 9), "c", refused("b", 9)), p, 9, "a c d", false, "", "its session broke, and c finds nobody at its address"},
 		{"refused, but its session is there", change("a", refused("b", 9)), p, 9.9, "", false, "", ""},
 		{"gossip alone", change("b", dead), p, 10.9, "", false, "", ""},
-		{"gossip and silence", change("b", dead), p, 11, "a c d", false, "", "lost member b: gossip finds it dead, silent for 2.0 s"},
+		{"gossip and silence", change("a", fresh, "b", dead), p, 11, "a c d", false, "", "lost member b: gossip finds it dead, silent for 2.0 s"},
+		{"gossip and silence of all", change("b", dead, "c", dead), p, 11, "", false, "", "no member is heard: waits for one of them"},
+		{"one is heard again, others may come back", change("a", fresh, "b", both(gone, dead)), back, 21.9, "", false, "", ""},
+		{"they do not", change("a", fresh, "b", both(gone, dead), "c", fresh, "d", fresh), back, 22, "a c d", false, "", "lost member b: its session broke, silent for 13.0 s"},
+		{"one is heard again, and lost a link meanwhile", change("a", both(fresh, broke("b", 9)), "b", gone, "c", fresh, "d", fresh), back, 18, "a c d", false, "", "a lost its link to it"},
 		{"silence on a link", change("a", silent("b", 9)), p, 9.9, "", false, "", ""},
 		{"silence on a link and towards the coordinator", change("a", silent("b", 8)), p, 10, "a c d", false, "", "lost member b: a lost its link to it, silent for 1.0 s"},
 		{"silence", change("a", fresh, "c", fresh, "d", fresh), p, 12.9, "", false, "", ""},

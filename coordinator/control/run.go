@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,9 @@ type run struct {
 	view    *view.View             // at work; nil before the first
 	number  uint64                 // of the last view
 	entered uint64                 // number of the last view that made a step
-	empty   time.Time              // since when all members are lost; zero: they are not
+	empty   time.Time              // since when all members are lost though some node attends; zero: they are not
+	heard   time.Time              // when one of its nodes was heard last
+	regain  time.Time              // see policy.Regained
 	uneven  time.Time              // see policy
 	apart   []pair
 	falls   map[string]*fall // by name of node
@@ -235,6 +238,10 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 	if m == nil {
 		return
 	}
+	if !r.heard.IsZero() && now.Sub(r.heard) >= 2*c.timing.Grace {
+		r.regain = now
+	}
+	r.heard = now
 	if b.Run == "" {
 		if r.view != nil && r.view.Rank(n.id) >= 0 && m.phase != pb.Phase_PHASE_IDLE {
 			m.phase, m.since, m.lost = pb.Phase_PHASE_IDLE, now, "" // it has forgotten its part
@@ -362,6 +369,9 @@ func (c *core) watch(now time.Time, r *run) {
 	if why := r.losses.poison(r, d); why != "" {
 		d = decision{Fail: true, Why: why}
 	}
+	if !d.Empty {
+		r.empty = time.Time{}
+	}
 	switch {
 	case d.Fail:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("%s (after step %d)", d.Why, r.progress.step))
@@ -428,9 +438,11 @@ func (r *run) balance(now time.Time, reports []report, p policy) {
 	}
 }
 
-// hope waits for a member to come back when all are lost. In the end the run begins again, which ends with the same bits.
+// hope waits for a member to come back when all are lost. In the end the run begins again, which ends with the same bits. While
+// no node attends at all, nothing would be won by that, and the members may be at work: the coordinator may be cut off.
 func (c *core) hope(now time.Time, r *run) {
-	if r.empty.IsZero() {
+	attended := func(n *node) bool { return n.session != 0 && now.Sub(n.alive) < c.timing.Silence }
+	if r.empty.IsZero() || !slices.ContainsFunc(c.sorted(), attended) {
 		r.empty = now
 	}
 	if now.Sub(r.empty) >= c.timing.Hope {
@@ -461,7 +473,7 @@ func (c *core) startOver(now time.Time, r *run, why string) {
 func (c *core) policy(r *run) policy {
 	p := policy{
 		Lanes: r.spec.Batch.Lanes, Min: r.spec.Members.Min, Max: r.spec.Members.Max, Expect: r.expect, Incarnation: c.incarnation,
-		Apart: r.apart, Timing: c.timing,
+		Apart: r.apart, Regained: r.regain, Timing: c.timing,
 	}
 	if r.stopping {
 		p.Min = 1

@@ -44,8 +44,9 @@ type policy struct {
 
 	Incarnation uint64 // of the coordinator that decides
 
-	Apart  []pair
-	Uneven time.Time // since when lanes dealt by speed would make steps much shorter; zero: they would not
+	Apart    []pair
+	Uneven   time.Time // since when lanes dealt by speed would make steps much shorter; zero: they would not
+	Regained time.Time // when a node of the run was heard again after none had been; zero: never
 	Timing
 }
 
@@ -251,6 +252,8 @@ func keep(now time.Time, cur *view.View, reports []report, p policy) decision {
 			Empty: true, Lost: s.names(), Died: s.died(cur),
 			Why: "all members are lost (" + s.lostText() + "): waits for one of them to come back",
 		}
+	case len(s.lost) > 0 && s.deaf: // who hears nobody cannot tell whether others are gone or itself is cut off
+		return decision{Why: "no member is heard: waits for one of them (are all of them gone, or is the coordinator's machine cut off?)"}
 	}
 	return s.next(now, cur, p)
 }
@@ -265,6 +268,7 @@ type scene struct {
 	unfinished        []string
 	missed            []string // members that are lost and did not report the last State
 	entered           bool     // all members that are left are in the view
+	deaf              bool     // nobody was heard within Grace
 	fatal, failed     string
 }
 
@@ -308,9 +312,10 @@ func (s *scene) died(cur *view.View) []view.NodeID {
 
 // take sorts the reports.
 func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
-	s := &scene{entered: true}
+	s := &scene{entered: true, deaf: true}
 	var members []report
 	for _, r := range reports {
+		s.deaf = s.deaf && now.Sub(r.Alive) > p.Grace
 		switch {
 		case cur.Rank(r.Node) >= 0:
 			members = append(members, r)
@@ -469,6 +474,7 @@ func against(now time.Time, m report, members []report, p policy) proof {
 	quiet := now.Sub(m.Alive)
 	since := fmt.Sprintf(" for %.1f s", quiet.Seconds())
 	by := accuser(m, members)
+	back := now.Sub(p.Regained) >= p.Silence // who was not heard when nobody was has had time to come back
 	switch {
 	case m.Phase == pb.Phase_PHASE_LEAVING:
 		return proof{what: "it left"}
@@ -480,13 +486,13 @@ func against(now time.Time, m report, members []report, p policy) proof {
 		return proof{what: fmt.Sprintf("its session broke, and %s finds nobody at its address", by.Node.Name)}
 	case m.Gone && by != nil:
 		return proof{what: fmt.Sprintf("its session broke, and %s lost its link to it", by.Node.Name)}
-	case m.Gone && quiet >= p.Grace:
+	case back && m.Gone && quiet >= p.Grace:
 		return proof{"its session broke", ", silent" + since}
-	case m.Dead && quiet >= 2*p.Grace:
+	case back && m.Dead && quiet >= 2*p.Grace:
 		return proof{"gossip finds it dead", ", silent" + since}
 	case by != nil && quiet >= p.Grace:
 		return proof{by.Node.Name + " lost its link to it", ", silent" + since}
-	case quiet >= p.Silence:
+	case back && quiet >= p.Silence:
 		return proof{"silent", since}
 	}
 	return proof{}

@@ -79,6 +79,19 @@ func TestAOneWayCutIsGoneAround(t *testing.T) {
 	}
 }
 
+// protocol.md §3, "the coordinator hears nobody": the steps need no coordinator. One that is cut off until the sessions break
+// removes nobody, neither then nor when the network is whole again.
+func TestACoordinatorThatIsCutOffRemovesNobody(t *testing.T) {
+	undisturbedView(t, func() string {
+		sets := faultyRun(50)
+		c, launch := startFaulty(t, sets)
+		c.cut(hubName)
+		c.serve.await(t, `msg="node's session ended"`)
+		c.heal(hubName)
+		return finish(t, launch, sets)
+	})
+}
+
 // Links of a gigabit, and then a host whose link has a hundredth of that, so that one sum over it takes longer than
 // reduce.hop_timeout: it is slow, and not lost.
 func TestSlowLinksLoseNobody(t *testing.T) {
