@@ -29,6 +29,7 @@ type cluster struct {
 	client pb.ControlClient
 	nodes  []*node
 	names  int
+	hurt   map[string]bool // nodes to which something was done
 }
 
 // node is one node process.
@@ -49,7 +50,7 @@ func newCluster(ctx context.Context, dir string) (*cluster, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c := &cluster{dir: dir, serve: exec.Command("bin/coordinator", "serve", "--insecure", "--listen", "127.0.0.1:0")}
+	c := &cluster{dir: dir, hurt: map[string]bool{}, serve: exec.Command("bin/coordinator", "serve", "--insecure", "--listen", "127.0.0.1:0")}
 	c.serve.Env = append(os.Environ(), "TORC_HOME="+filepath.Join(dir, "home"))
 	stderr, err := c.serve.StderrPipe()
 	if err != nil {
@@ -180,6 +181,7 @@ func (c *cluster) fault(ctx context.Context, run string, r *rand.Rand, most int)
 		return "", nil
 	}
 	n := well[r.IntN(len(well))]
+	c.hurt[n.name] = true
 	switch k := r.IntN(10); {
 	case k < 6:
 		return "kill", n.cmd.Process.Kill()

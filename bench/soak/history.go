@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type history struct {
 	since      []time.Time
 	recoveries map[string][]time.Duration
 	lost       int
+	accused    []string // members that a view was made without because they seemed lost
 	err        error
 	more       chan struct{} // closed and replaced with every event
 	ended      chan struct{}
@@ -54,12 +56,27 @@ func (h *history) follow(stream pb.Control_FollowClient) {
 		for _, s := range e.Steps {
 			h.add(s)
 		}
+		for _, l := range e.Logs {
+			for _, m := range lostMember.FindAllStringSubmatch(l.Text, -1) {
+				h.accused = append(h.accused, m[1])
+			}
+		}
 		if s := e.Info.State; s == pb.RunState_RUN_FAILED {
 			h.err = fmt.Errorf("the run failed: %s", e.Info.Why)
 		}
 		h.tell()
 		h.mu.Unlock()
 	}
+}
+
+// lostMember is how the coordinator names a member that a view is made without.
+var lostMember = regexp.MustCompile(`lost member (\S+):`)
+
+// wronged are the members that seemed lost though nothing had been done to them.
+func (h *history) wronged(hurt map[string]bool) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(h.accused), func(name string) bool { return hurt[name] })
 }
 
 func (h *history) tell() {

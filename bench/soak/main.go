@@ -8,6 +8,9 @@
 //
 //	go run ./bench/soak -minutes 10 -method lift
 //
+// With -every 0 nothing is done to any node; with -busy N so many goroutines take the processors from them meanwhile. Either
+// way a member that the coordinator calls lost and to which nothing was done is a false positive, and the soak fails.
+//
 // It needs bin/coordinator and bin/node (make build).
 package main
 
@@ -21,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/torctrain/torc/internal/pb"
@@ -39,19 +43,22 @@ func run(ctx context.Context) error {
 	minutes := flag.Float64("minutes", 10, "how long to disturb")
 	method := flag.String("method", "lift", "lift or sorsa")
 	nodes := flag.Int("nodes", 4, "nodes at most")
-	every := flag.Duration("every", 3*time.Second, "mean time between faults")
+	every := flag.Duration("every", 3*time.Second, "mean time between faults; 0: none")
+	busy := flag.Int("busy", 0, "goroutines that do nothing but take processor time")
 	seed := flag.Uint64("seed", 1, "of the faults")
 	out := flag.String("out", "build/soak", "directory for logs")
 	flag.Parse()
-	if *nodes < 2 || *every < 100*time.Millisecond || *minutes <= 0 {
-		return errors.New("use at least 2 nodes, 100ms between faults, and a positive number of minutes")
+	if *nodes < 2 || *every != 0 && *every < 100*time.Millisecond || *minutes <= 0 || *busy < 0 {
+		return errors.New("use at least 2 nodes, 100ms between faults or 0, and a positive number of minutes")
 	}
-	fmt.Printf("soak: %s, %v minutes, %d nodes, a fault every %v, seed %d\n", *method, *minutes, *nodes, *every, *seed)
+	fmt.Printf("soak: %s, %v minutes, %d nodes, a fault every %v, seed %d, %d busy goroutines\n", *method, *minutes, *nodes, *every, *seed, *busy)
 	dir, err := filepath.Abs(*out)
 	if err != nil {
 		return err
 	}
+	idle := keepBusy(*busy)
 	disturbed, err := disturb(ctx, filepath.Join(dir, "disturbed"), *method, *nodes, *every, *seed, time.Duration(*minutes*float64(time.Minute)))
+	idle()
 	if err != nil {
 		return err
 	}
@@ -96,6 +103,13 @@ func disturb(ctx context.Context, dir, method string, nodes int, every time.Dura
 	}
 	r := rand.New(rand.NewPCG(seed, 0))
 	for end := time.Now().Add(span); time.Now().Before(end); {
+		if every == 0 {
+			if err := h.pause(ctx, time.Second); err != nil {
+				c.dump()
+				return nil, fmt.Errorf("%w: see what the nodes did in %s", err, dir)
+			}
+			continue
+		}
 		pause := time.Duration((0.5 + r.Float64()) * float64(every))
 		if err := h.pause(ctx, pause); err != nil {
 			c.dump()
@@ -115,7 +129,26 @@ func disturb(ctx context.Context, dir, method string, nodes int, every time.Dura
 		c.dump()
 		return nil, fmt.Errorf("%w: see what the nodes did in %s", err, dir)
 	}
-	return h, c.stop(ctx, h)
+	if err := c.stop(ctx, h); err != nil {
+		return nil, err
+	}
+	if wronged := h.wronged(c.hurt); len(wronged) > 0 {
+		return nil, fmt.Errorf("%v seemed lost though nothing was done to them: see %s", wronged, dir)
+	}
+	fmt.Printf("%d members were lost, none of them by mistake\n", len(h.accused))
+	return h, nil
+}
+
+// keepBusy takes the processors with n goroutines until the function it returns is called.
+func keepBusy(n int) (end func()) {
+	var over atomic.Bool
+	for range n {
+		go func() {
+			for !over.Load() {
+			}
+		}()
+	}
+	return func() { over.Store(true) }
 }
 
 // undisturbed makes the same steps with one node.
