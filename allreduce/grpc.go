@@ -70,9 +70,15 @@ func ServerOptions() []grpc.ServerOption {
 type Server struct {
 	// Far says that every member is dialled by its address, also one on this machine. It is set before the first Mesh.
 	Far bool
+	// Who, if set, says which member's certificate an incoming link came with; false where there is none to go by: on a
+	// unix socket, behind which is this user, or without trust. A link with a certificate must come from the member that
+	// the view seats at the rank it claims. It is set before the first link.
+	Who func(ctx context.Context) (name string, known bool)
 
 	mu      sync.Mutex // guards the fields below
 	seats   map[seatKey]*Seat
+	sat     chan struct{} // closed and made anew with each seat
+	claims  map[*claim]struct{}
 	meets   map[linkKey]*meeting
 	waiting int // incoming links without a ring
 }
@@ -94,7 +100,10 @@ type meeting struct {
 
 // NewServer returns a Server without links.
 func NewServer() *Server {
-	return &Server{seats: make(map[seatKey]*Seat), meets: make(map[linkKey]*meeting)}
+	return &Server{
+		seats: make(map[seatKey]*Seat), sat: make(chan struct{}), claims: make(map[*claim]struct{}),
+		meets: make(map[linkKey]*meeting),
+	}
 }
 
 // Register adds the service to a gRPC server, which must have been made with ServerOptions.
@@ -122,6 +131,9 @@ func (s *Server) serve(stream grpc.ServerStream) error {
 	f.Free()
 	if err != nil || h.kind != kindHello {
 		return status.Errorf(codes.InvalidArgument, "read hello: kind %d: %v", h.kind, err)
+	}
+	if err := s.vouch(stream.Context(), &h); err != nil {
+		return err
 	}
 	key := linkKey{h.run, h.view, h.ring, int(h.from), int(h.hop)}
 	if present := s.named(h.run, h.view, h.ring); h.ring < present {

@@ -142,6 +142,7 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 	figures.watch(gossip, own)
 	own.figures = figures
 	links := allreduce.NewServer()
+	links.Who = linker
 	member := train.NewMember(train.Config{
 		Node: id, Addr: self, Labels: s.Labels, Version: version, Home: s.Home, Class: class, Kernels: kernels, Workers: workers,
 		Threads: kernels.Threads(), Memory: uint64(s.Memory), Log: log, Links: links,

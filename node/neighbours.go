@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/internal/cluster"
@@ -15,83 +12,42 @@ import (
 	"github.com/torctrain/torc/internal/trust"
 )
 
-// neighbours know which names the coordinator's views give to which addresses, so that a link ends at the member that the
-// view means and not at whoever answers there, or calls.
+// neighbours know which names the coordinator's newest two views give to which addresses, so that a link ends at the member
+// that the view means and not at whoever answers there. Who may link to this node, its seat says (allreduce.Server.Who).
 type neighbours struct {
-	mu      sync.Mutex         // guards what follows
-	names   map[string]string  // by address
-	views   [2]map[string]bool // names in the newest view and in the one before it
-	changed chan struct{}      // closed and made anew with each view
+	mu    sync.Mutex           // guards what follows
+	names [2]map[string]string // by address, of the newest view and of the one before it
 }
 
-func newNeighbours() *neighbours {
-	return &neighbours{names: map[string]string{}, changed: make(chan struct{})}
-}
+func newNeighbours() *neighbours { return &neighbours{} }
 
 // learn takes a view.
 func (n *neighbours) learn(v *pb.View) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	members := make(map[string]bool, len(v.Members))
-	names := make(map[string]string, 2*len(v.Members))
-	for addr, name := range n.names {
-		if n.views[0][name] {
-			names[addr] = name
-		}
-	}
+	names := make(map[string]string, len(v.Members))
 	for _, m := range v.Members {
-		members[m.GetNode().GetName()] = true
 		names[m.Addr] = m.GetNode().GetName()
 	}
-	n.names, n.views = names, [2]map[string]bool{members, n.views[0]}
-	close(n.changed)
-	n.changed = make(chan struct{})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names = [2]map[string]string{names, n.names[0]}
 }
 
 // accept wants at addr the member that the views put there; where they put nobody, any member.
 func (n *neighbours) accept(addr string) func(trust.Identity) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if name, ok := n.names[addr]; ok {
-		return cluster.AcceptNode(name)
+	for _, names := range n.names {
+		if name, ok := names[addr]; ok {
+			return cluster.AcceptNode(name)
+		}
 	}
 	return cluster.AcceptMember
 }
 
-// viewPatience is how long a link waits for the view that seats its caller: views reach members at different moments.
-const viewPatience = 10 * time.Second
-
-// await returns when name is a member of the newest views, or after viewPatience with an error.
-func (n *neighbours) await(ctx context.Context, name string) error {
-	late := time.NewTimer(viewPatience)
-	defer late.Stop()
-	for {
-		n.mu.Lock()
-		seated, changed := n.views[0][name] || n.views[1][name], n.changed
-		n.mu.Unlock()
-		if seated {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return status.Errorf(codes.PermissionDenied, "node %.70q is not a member of this node's view: it may not link", name)
-		}
-	}
-}
-
-// links are the options that let only members of the view link to this node.
-func (n *neighbours) links() grpc.ServerOption {
-	return grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-		if c, ok := cluster.CallerOf(stream.Context()); ok && c.Role == trust.Node && info.FullMethod == linkMethod {
-			if err := n.await(stream.Context(), c.Name); err != nil {
-				return err
-			}
-		}
-		return handle(srv, stream)
-	})
+// linker says which member's certificate a link came with, for allreduce.Server.Who.
+func linker(ctx context.Context) (name string, known bool) {
+	c, ok := cluster.CallerOf(ctx)
+	return c.Name, ok && c.Role == trust.Node
 }
 
 // follow are the options of a connection to the coordinator by which the views it orders are learned.

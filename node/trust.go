@@ -254,7 +254,7 @@ func (m *membership) options() []grpc.ServerOption {
 	if m.wallet == nil {
 		return nil
 	}
-	return append(cluster.Guard(m.wallet, roles()), m.neighbours.links())
+	return cluster.Guard(m.wallet, roles())
 }
 
 // listeners are all that the node serves on.

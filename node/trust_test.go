@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -107,6 +108,7 @@ func sit(t *testing.T, own *membership, tap *bytes.Buffer, mu *sync.Mutex) seat 
 		l = tapped{l, tap, mu}
 	}
 	links := allreduce.NewServer()
+	links.Who = linker
 	server := cluster.NewServer(append(allreduce.ServerOptions(), own.options()...)...)
 	links.Register(server)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -173,6 +175,7 @@ func sum(t *testing.T, a, b seat, pattern int32) []error {
 			defer cancel()
 			conf := allreduce.Default()
 			conf.Pack, conf.HopTimeout = false, 10*time.Second
+			defer s.links.Sit("r", 1, []string{"ada", "bob"}).Leave()
 			id := allreduce.Identity{Run: "r", View: 1, Rank: rank, Members: 2, Order: []int{0, 1}}
 			ring := allreduce.NewRing(id, s.links.Mesh(id, addrs, s.own.dialRing), conf)
 			defer ring.Close()
@@ -225,8 +228,7 @@ func TestALinkIsWithTheNeighbourInTheView(t *testing.T) {
 	r := newRealm(t)
 	a, mallory := sit(t, r.node("ada"), nil, nil), sit(t, r.node("mallory"), nil, nil)
 	seats := viewOf([]string{"ada", "bob"}, []string{a.addr, mallory.addr})
-	a.own.neighbours.learn(seats)
-	mallory.own.neighbours.learn(seats) // mallory sits where bob should be
+	a.own.neighbours.learn(seats) // mallory answers where bob should be
 
 	conn, err := a.own.dialRing(t.Context(), mallory.addr)
 	if err != nil {
@@ -237,39 +239,39 @@ func TestALinkIsWithTheNeighbourInTheView(t *testing.T) {
 	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "node mallory answers where node bob should be") {
 		t.Errorf("ada dials bob and finds mallory: %v", err)
 	}
-	synctest.Test(t, func(t *testing.T) {
-		n := newNeighbours()
-		n.learn(seats)
-		if err := n.await(t.Context(), "mallory"); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "not a member of this node's view") {
-			t.Errorf("mallory dials ada: %v", err)
-		}
-		if err := n.await(t.Context(), "bob"); err != nil {
-			t.Errorf("bob dials ada: %v", err)
-		}
-	})
 }
 
-func TestALinkWaitsForItsView(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newNeighbours()
-		done := make(chan error, 1)
-		go func() { done <- n.await(t.Context(), "bob") }()
-		synctest.Wait()
-		n.learn(viewOf([]string{"ada"}, []string{"x"}))
-		synctest.Wait()
-		n.learn(viewOf([]string{"ada", "bob"}, []string{"x", "y"}))
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		n.learn(viewOf([]string{"ada"}, []string{"x"})) // links of the last view may still be under way
-		if err := n.await(t.Context(), "bob"); err != nil {
-			t.Error(err)
-		}
-		n.learn(viewOf([]string{"ada"}, []string{"x"}))
-		if err := n.await(t.Context(), "bob"); status.Code(err) != codes.PermissionDenied {
-			t.Errorf("two views later: %v", err)
-		}
-	})
+// A node's certificate is good for its own seat of a view and for no other, whatever its links claim.
+func TestANodeCannotTakeAnothersSeat(t *testing.T) {
+	r := newRealm(t)
+	ada, bob, mallory := sit(t, r.node("ada"), nil, nil), sit(t, r.node("bob"), nil, nil), sit(t, r.node("mallory"), nil, nil)
+	addrs := []string{ada.addr, bob.addr, mallory.addr}
+	defer bob.links.Sit("r", 1, []string{"ada", "bob", "mallory"}).Leave()
+	for _, c := range []struct {
+		what, says string
+		from       seat
+		rank, size int
+	}{
+		{"a member in another's seat", `node "mallory" may not link as rank 0: the view seats node "ada" there`, mallory, 0, 3},
+		{"a seat that is not there", `node "mallory" may not link as rank 3: the view has 3 members`, mallory, 3, 5},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			to := slices.Clone(addrs)
+			for len(to) < c.size {
+				to = append(to, bob.addr)
+			}
+			order := make([]int, c.size)
+			for i := range order {
+				order[i] = i
+			}
+			peer := min(c.rank+1, c.size-1) // who is dialled: bob in each case
+			id := allreduce.Identity{Run: "r", View: 1, Ring: 9, Rank: c.rank, Members: c.size, Order: order}
+			_, err := c.from.links.Mesh(id, to, c.from.own.dialRing).Link(t.Context(), peer)
+			if status.Code(errors.Unwrap(err)) != codes.PermissionDenied || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
+	}
 }
 
 func TestARingOfAnotherClusterIsRefused(t *testing.T) {

@@ -28,7 +28,11 @@ var errNewerRing = errors.New("the other members are at a later ring")
 
 // sit works in one view, ring after ring, until a later view waits.
 func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
-	seat := w.member.cfg.Links.Sit(w.id, v.Hash())
+	names := make([]string, len(v.Members))
+	for i, m := range v.Members {
+		names[i] = m.Node.Name
+	}
+	seat := w.member.cfg.Links.Sit(w.id, v.Hash(), names)
 	defer seat.Leave()
 	ctx, pass := context.WithCancelCause(ctx)
 	defer pass(nil)
