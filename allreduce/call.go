@@ -57,39 +57,79 @@ func (c *call) wait() error {
 	return context.Cause(c.soft)
 }
 
-// link makes sure of a link to each of the ranks, connecting to those not yet linked, all at the same time.
+// link makes sure of a link to each of the ranks, connecting to those not yet linked, all at the same time. Nobody makes the
+// call without this member; so if one that is linked leaves the ring meanwhile, or falls silent, there is nobody to wait for.
 func (c *call) link(ranks ...int) error {
-	slices.Sort(ranks)
-	for _, rank := range slices.Compact(ranks) { // of two members, each is the other's both neighbours
-		c.mu.Lock()
-		known := c.peers[rank] != nil
-		c.mu.Unlock()
-		if known {
-			continue
-		}
-		c.run(func() error {
-			l, err := c.mesh.Link(c.soft, rank)
-			if err != nil {
-				if c.soft.Err() != nil {
-					return context.Cause(c.soft)
-				}
-				if errors.Is(err, ErrOver) {
-					return err // the members have gone on to another ring
-				}
-				return &PeerError{rank, fmt.Errorf("open link: %w", err)}
-			}
-			c.mu.Lock()
-			if c.Ring.err != nil {
-				c.mu.Unlock()
-				_ = l.Close(c.hard)
-				return ErrOver
-			}
-			c.peers[rank] = newPeer(c.Ring, rank, l)
-			c.mu.Unlock()
+	linked := c.linked()
+	ranks = slices.Sorted(slices.Values(ranks))
+	ranks = slices.Compact(ranks) // of two members, each is the other's both neighbours
+	ranks = slices.DeleteFunc(ranks, func(rank int) bool { return c.peer(rank) != nil })
+	if len(ranks) == 0 {
+		return c.wait()
+	}
+	var left atomic.Int64 // to be linked
+	left.Store(int64(len(ranks)))
+	all := make(chan struct{}) // closed when they are
+	stays := func(p *peer) error {
+		select {
+		case <-p.ended:
+			return p.reason()
+		case <-all:
 			return nil
+		case <-c.soft.Done():
+			return context.Cause(c.soft)
+		}
+	}
+	for _, p := range linked {
+		c.run(func() error { return stays(p) })
+	}
+	for _, rank := range ranks {
+		c.run(func() error {
+			p, err := c.open(rank)
+			if err != nil {
+				return err
+			}
+			if left.Add(-1) == 0 {
+				close(all)
+			}
+			return stays(p)
 		})
 	}
+	c.watch(func(now, since time.Time) error {
+		for _, p := range c.linked() {
+			if left.Load() > 0 {
+				if err := p.silent(now, since); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 	return c.wait()
+}
+
+// open opens the link to a rank.
+func (c *call) open(rank int) (*peer, error) {
+	l, err := c.mesh.Link(c.soft, rank)
+	if err != nil {
+		if c.soft.Err() != nil {
+			return nil, context.Cause(c.soft)
+		}
+		if errors.Is(err, ErrOver) {
+			return nil, err // the members have gone on to another ring
+		}
+		return nil, &PeerError{rank, fmt.Errorf("open link: %w", err)}
+	}
+	c.mu.Lock()
+	if c.Ring.err != nil {
+		c.mu.Unlock()
+		_ = l.Close(c.hard)
+		return nil, ErrOver
+	}
+	defer c.mu.Unlock()
+	p := newPeer(c.Ring, rank, l)
+	c.peers[rank] = p
+	return p, nil
 }
 
 // watch looks for silent peers until the call is over: silent is asked now and then, and told since when to count at the

@@ -3,6 +3,7 @@ package allreduce
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"sync"
@@ -187,6 +188,13 @@ func (r *Ring) peer(rank int) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.peers[rank]
+}
+
+// linked are the peers to which there is a link.
+func (r *Ring) linked() []*peer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.peers))
 }
 
 // next and prev are the ranks of the neighbours on the ring.

@@ -471,3 +471,46 @@ func TestLeavingAfterTheLastSumHarmsNobody(t *testing.T) {
 		}))
 	}
 }
+
+// Who waits for a link that does not come learns from the members it has links to when there is nothing to wait for any more:
+// one of them leaves the ring, or falls silent.
+func TestAMissingLinkIsNotAwaitedWhenAnotherMemberIsGone(t *testing.T) {
+	for name, goes := range map[string]func(net *Net, leaver *Ring){
+		"leaves":       func(_ *Net, leaver *Ring) { leaver.Close() },
+		"falls silent": func(net *Net, _ *Ring) { net.faults[0].silent.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, net := Default(), MemNet(5)
+				rings := memMembers(net, natural(5), c)
+				wantAll(t, rings.each(func(_ int, r *Ring) error { // a link to each neighbour on the ring
+					_, err := r.Gather(t.Context(), at(0), Fence{}, nil)
+					return err
+				}))
+				const stay = time.Minute
+				start := time.Now()
+				errs := rings.each(func(rank int, r *Ring) error {
+					switch rank {
+					case 0:
+						time.Sleep(stay)
+						goes(net, r)
+						return nil
+					case 3, 4: // they do not come
+						return nil
+					}
+					return r.Sum(t.Context(), at(1), Fence{}, make([]int32, 8), make([]int32, 8), nil, nil)
+				})
+				took := time.Since(start)
+				if took < stay || took > stay+2*c.HopTimeout {
+					t.Errorf("took %v, want %v and little more", took, stay)
+				}
+				for _, rank := range []int{1, 2} {
+					if errs[rank] == nil {
+						t.Errorf("rank %d summed without two members", rank)
+					}
+				}
+				rings.close()
+			})
+		})
+	}
+}
