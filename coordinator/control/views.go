@@ -262,6 +262,7 @@ func keep(now time.Time, cur *view.View, reports []report, p policy) decision {
 type scene struct {
 	stay, leave, come []report // members that go on and that want to leave; nodes that may enter
 	onTheWay          []report // nodes that fetch State
+	done              []report // nodes that have the last State, though they were not there
 	lost              []loss
 	apart             []pair // members that cannot talk to each other, for the first time
 	finished          int
@@ -322,6 +323,8 @@ func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
 		case r.Gone || r.Dead || r.Draining:
 		case r.Phase == pb.Phase_PHASE_READY && !now.Before(r.NotYet):
 			s.come = append(s.come, r)
+		case r.Phase == pb.Phase_PHASE_FINISHED && !now.Before(r.NotYet):
+			s.done = append(s.done, r)
 		case r.Phase == pb.Phase_PHASE_IDLE, r.Phase == pb.Phase_PHASE_PREPARING, r.Phase == pb.Phase_PHASE_JOINING, r.Phase == pb.Phase_PHASE_READY:
 			s.onTheWay = append(s.onTheWay, r) // idle: it has just been told
 		}
@@ -374,6 +377,10 @@ func (s *scene) next(now time.Time, cur *view.View, p policy) decision {
 	need := max(1, p.Min)
 	stay, leave := s.stay, s.leave
 	come := s.seated(len(stay), p)
+	if broken && len(stay)+len(come) < need { // who has followed to the end can help the others there
+		s.come = slices.Concat(s.come, s.done)
+		come = s.seated(len(stay), p)
+	}
 	if broken && len(stay)+len(come) < need { // who wants to leave must stay for now
 		stay, leave = slices.Concat(stay, leave), nil
 		come = s.seated(len(stay), p)

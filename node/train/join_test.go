@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/view"
 )
 
 // stander is a member that has a State: copies of it by step.
@@ -128,5 +129,15 @@ func TestJoinersDoNotWaitForSilentMembers(t *testing.T) {
 	w := joiner(t, &stander{mute: true}, &stander{copies: map[uint64]string{4: "right"}}, &stander{mute: true})
 	if _, data, err := w.fetchState(t.Context()); err != nil || string(data) != "right" {
 		t.Errorf("got %q, %v, want the State of the one that answers", data, err)
+	}
+}
+
+// A node that was started again takes the address of its former self, which is still in the view: it does not ask itself.
+func TestANodeIsNoPeerOfItself(t *testing.T) {
+	m := NewMember(Config{Node: view.NodeID{Name: "a", Boot: 2}, Addr: "a:1", Log: slog.New(slog.DiscardHandler)})
+	w := newWork(t.Context(), m, &pb.Assignment{Run: "run", Peers: []string{"a:1", "b:1", "c:1"}})
+	w.view = &view.View{Members: []view.Member{{Node: view.NodeID{Name: "a", Boot: 1}, Addr: "a:1"}, {Node: view.NodeID{Name: "b"}, Addr: "b:1"}}}
+	if got := fmt.Sprint(w.peers()); got != "[b:1 c:1]" {
+		t.Errorf("peers are %s, want b and c", got)
 	}
 }

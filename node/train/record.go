@@ -185,6 +185,13 @@ func (k *keeper) asked() bool {
 	return k.wanted
 }
 
+// due says whether somebody waits for a copy, and one after step would do.
+func (k *keeper) due(step uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wanted && step >= k.least
+}
+
 // take returns a copy of State after step or a later one, if there is one; else it asks for one, and more is closed when
 // it is worth another look.
 func (k *keeper) take(step uint64, now time.Time) (c *stateCopy, more <-chan struct{}) {

@@ -21,10 +21,17 @@ const (
 	rebuild = 5 * time.Second
 	// pause is how long they wait between two rings.
 	pause = 50 * time.Millisecond
+	// idleFirst and idleMost are how long a member waits that has given up, or has the last State, before it tries again.
+	idleFirst, idleMost = time.Second, 30 * time.Second
+	// gathering is how long a ring may take to come about before who asks for a copy of State goes first.
+	gathering = time.Second
 )
 
 // errNewerRing ends a ring because other members have gone on to the next.
 var errNewerRing = errors.New("the other members are at a later ring")
+
+// errCopyFirst ends a ring that has not come about: its members may be waiting for the very node that asks for a copy of State.
+var errCopyFirst = errors.New("somebody asks for a copy of State, and no ring comes about")
 
 // sit works in one view, ring after ring, until a later view waits.
 func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
@@ -50,6 +57,7 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 	w.log.Info("entered view", "number", v.Number, "members", len(v.Members), "rank", rank, "lanes", len(v.Lanes(rank)))
 
 	var broken time.Time // since when no ring has come about
+	idle := idleFirst
 	for faults := 0; ; {
 		began := t.place()
 		number, newer := seat.Next()
@@ -65,21 +73,20 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 			continue
 		case strayed(err, rank):
 			return err
+		case errors.Is(err, errCopyFirst):
+			t.copyState()
+			continue
 		case err != nil && w.waiting() && ringError(err):
 			return nil
 		}
 		if t.place() != began {
-			broken, faults = time.Time{}, 0
+			broken, faults, idle = time.Time{}, 0, idleFirst
 		}
 		switch {
 		case err == nil || errors.Is(err, ErrStopped):
 			if err := w.finish(t); err != nil {
 				return err
 			}
-			if err := w.wait(ctx, newer); err != nil || w.waiting() {
-				return nil
-			}
-			continue // somebody missed the end
 		case errors.Is(err, allreduce.ErrOverlap) || errors.Is(err, allreduce.ErrProof):
 			if faults++; faults > 2 {
 				return fatal{fmt.Errorf("%w, three times: please report", err)}
@@ -88,19 +95,30 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 		case !ringError(err):
 			return err
 		}
-		if broken.IsZero() {
-			broken = time.Now()
+		if !w.finished() {
+			if broken.IsZero() {
+				broken = time.Now()
+			}
+			w.accuse(ctx, v, err)
+			if time.Since(broken) < rebuild {
+				sleep(ctx, pause)
+				continue
+			}
+			w.log.Warn("waits for another view: no ring comes about", "err", err, "tries again in", idle)
 		}
-		w.accuse(ctx, v, err)
-		if time.Since(broken) < rebuild {
-			sleep(ctx, pause)
-			continue
-		}
-		w.log.Warn("waits for another view: no ring comes about", "err", err)
-		if err := w.wait(ctx, newer); err != nil || w.waiting() {
+		// Of two members, one calls the other: who missed the end, or was away, may not be able to call this one.
+		if err := w.wait(ctx, newer, idle); err != nil || w.waiting() {
 			return nil
 		}
+		idle = min(2*idle, idleMost)
 	}
+}
+
+// finished says whether this member has the last State.
+func (w *work) finished() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.phase == pb.Phase_PHASE_FINISHED
 }
 
 // yieldPatience is how long members that have left a ring for a later view wait to hear of it.
@@ -153,14 +171,10 @@ func (w *work) turn(ctx context.Context, v *view.View, rank int, number uint32, 
 	defer w.set(func() { w.ring, w.standing, w.bytesSent = nil, false, w.bytesSent+ring.BytesSent() })
 
 	ctx, cancel := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
+	watched, step := make(chan struct{}), t.step
 	go func() {
 		defer close(watched)
-		select {
-		case <-newer:
-			cancel(errNewerRing)
-		case <-ctx.Done():
-		}
+		w.guard(ctx, step, newer, cancel)
 	}()
 	defer func() { cancel(nil); <-watched }()
 
@@ -175,6 +189,35 @@ func (w *work) turn(ctx context.Context, v *view.View, rank int, number uint32, 
 		return fmt.Errorf("%w: %w", allreduce.ErrOver, err) // the others start over and will be in a later view
 	}
 	return err
+}
+
+// guard ends a ring, which begins after step, when the others are at a later one, or when somebody asks for a copy of State
+// and it does not come about.
+func (w *work) guard(ctx context.Context, step uint64, newer <-chan struct{}, end func(error)) {
+	late := time.NewTimer(gathering)
+	defer late.Stop()
+	var asks <-chan struct{}
+	for {
+		select {
+		case <-newer:
+			end(errNewerRing)
+			return
+		case <-late.C:
+			asks = w.trainer.keep.asks
+		case <-asks:
+			w.mu.Lock()
+			standing := w.standing
+			w.mu.Unlock()
+			if standing {
+				asks = nil // the next sum takes care of it
+			} else if w.trainer.keep.due(step) {
+				end(errCopyFirst)
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // greeted is a ring that notes when its members have come together.

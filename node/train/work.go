@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
@@ -101,7 +102,7 @@ func (w *work) do(ctx context.Context) error {
 		case w.order.Join || v != nil:
 			err = w.follow(ctx)
 		default:
-			err = w.wait(ctx, nil)
+			err = w.wait(ctx, nil, 0)
 		}
 		var stray *StrayError
 		if errors.As(err, &stray) || errors.Is(err, errGone) {
@@ -154,9 +155,19 @@ func (w *work) begin(ctx context.Context, join bool) error {
 	return nil
 }
 
-// wait does nothing but serve copies of State until there is a view to enter, until again is closed, or ctx is over.
-func (w *work) wait(ctx context.Context, again <-chan struct{}) error {
+// wait does nothing but serve copies of State until there is a view to enter, until again is closed, for as long as most if
+// that is above 0, or until ctx is over.
+func (w *work) wait(ctx context.Context, again <-chan struct{}, most time.Duration) error {
+	var enough <-chan time.Time
+	if most > 0 {
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		enough = timer.C
+	}
 	for {
+		if t := w.trainer; t.keep.due(t.step) {
+			t.copyState()
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -164,10 +175,9 @@ func (w *work) wait(ctx context.Context, again <-chan struct{}) error {
 			return nil
 		case <-again:
 			return nil
+		case <-enough:
+			return nil
 		case <-w.trainer.keep.asks:
-			if w.trainer.keep.asked() {
-				w.trainer.copyState()
-			}
 		}
 	}
 }
@@ -264,7 +274,7 @@ func (w *work) peers() []string {
 	var addrs []string
 	if v != nil {
 		for _, m := range v.Members {
-			if m.Node != w.member.cfg.Node {
+			if m.Addr != w.member.cfg.Addr { // also not this node's former self
 				addrs = append(addrs, m.Addr)
 			}
 		}
