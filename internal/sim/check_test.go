@@ -19,6 +19,8 @@ type checker struct {
 	last   uint64                   // the highest step that anybody made
 	struck []blow                   // after which no new step was made yet
 	pauses map[kind][]time.Duration // from a fault to the next new step
+	denied int                      // how often a node was not let in
+	views  int                      // that made steps
 
 	flipped  bool              // a bit of somebody's State has,
 	doubtful map[*process]bool // and that of these may be wrong: they have flipped, or fetched theirs since
@@ -63,11 +65,13 @@ func (k *checker) made(p *process, step uint64, part int, hash uint64) {
 	}
 }
 
-// flips notes that a bit of the State of p does.
-func (k *checker) flips(p *process) {
+// flips notes that a bit of the State of p does, after a step. After the last one nobody objects but the coordinator, which
+// compares the digests of those who are left.
+func (k *checker) flips(p *process, step uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.flipped, k.doubtful[p] = true, true
+	k.astray = k.astray || step == steps
 }
 
 // copies notes that p has the State of others.
@@ -75,6 +79,13 @@ func (k *checker) copies(p *process) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.doubtful[p] = k.flipped
+}
+
+// refuses notes that a node was not let in.
+func (k *checker) refuses() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.denied++
 }
 
 // outvoted is I1 as well: only members whose State may be wrong give it up because others have another one.
@@ -114,9 +125,11 @@ func (k *checker) committed(p *process, step uint64) {
 	k.struck = nil
 }
 
-// audit is I4 and I10, by the journal: every step was made by one view, which gives each lane to one member.
-func (k *checker) audit(views []*pb.ViewSteps, last uint64) {
+// audit is I4 and I10, by the journal: every step was made by one view, which gives each lane to one member. And no view that
+// made a step had fewer than least members.
+func (k *checker) audit(views []*pb.ViewSteps, last uint64, least int) {
 	next := uint64(1)
+	k.views = len(views)
 	for _, v := range views {
 		if v.First != next || v.Last < v.First {
 			k.wrong("I4: view %d made steps %d to %d, want them from %d on", v.View.Number, v.First, v.Last, next)
@@ -124,6 +137,9 @@ func (k *checker) audit(views []*pb.ViewSteps, last uint64) {
 		next = v.Last + 1
 		if len(v.View.Owner) != lanes {
 			k.wrong("I10: view %d has %d lanes", v.View.Number, len(v.View.Owner))
+		}
+		if n := len(v.View.Members); n < least {
+			k.wrong("view %d made steps with %d members, members.min is %d", v.View.Number, n, least)
 		}
 		for lane, owner := range v.View.Owner {
 			if int(owner) >= len(v.View.Members) {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/coordinator/control"
@@ -41,7 +44,9 @@ type simulation struct {
 
 	mu        sync.Mutex // guards what follows
 	processes map[string]*process
+	doubles   []*process // of the same names
 	boots     uint64
+	moves     int             // of the coordinator, from machine to machine
 	server    *control.Server // nil while the coordinator is down
 	endServer func()          // kills it, and waits
 	skew      time.Duration   // of the coordinator's clock
@@ -88,7 +93,12 @@ func (c *simulation) note(format string, args ...any) {
 // epoch is when every bubble begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-const coordinatorIP = "10.0.0.1"
+// where is the machine of the coordinator.
+func (c *simulation) where() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("10.0.0.%d", 1+c.moves)
+}
 
 // small keeps the buffers of a connection small: a schedule makes hundreds.
 func small(opts ...grpc.DialOption) []grpc.DialOption {
@@ -122,7 +132,7 @@ func (h *host) openGossip(g cluster.GossipConfig) (*cluster.Gossip, error) {
 
 // coordinate starts the coordinator, with the journal of the one before.
 func (c *simulation) coordinate() {
-	h := c.net.plug(coordinatorIP)
+	h := c.net.plug(c.where())
 	s, err := control.New(control.Config{
 		Home: filepath.Join(c.dir, "coordinator"), Version: "sim", Log: c.log.logger("coordinator"),
 		World: &control.World{Listener: h.listen(), Gossip: h.openGossip, Dial: h.call, NoSync: true, Now: func() time.Time {
@@ -182,15 +192,25 @@ type process struct {
 
 // start starts a node, in the place of its former self.
 func (c *simulation) start(name string) {
+	c.launch(name, fmt.Sprintf("10.0.1.%d", 1+name[0]-'a'), func(p *process) { c.processes[name] = p })
+}
+
+// double starts a node on a machine of its own, with a name that is another's.
+func (c *simulation) double(name string) {
+	c.launch(name, fmt.Sprintf("10.0.2.%d", 1+name[0]-'a'), func(p *process) { c.doubles = append(c.doubles, p) })
+}
+
+// launch starts a node on a machine; known notes it and is called with mu held.
+func (c *simulation) launch(name, ip string, known func(*process)) {
 	c.mu.Lock()
 	c.boots++
 	p := &process{
 		c: c, name: name, id: view.NodeID{Name: name, Boot: c.boots}, pace: c.plan.pace(name),
-		host: c.net.plug(fmt.Sprintf("10.0.1.%d", 1+name[0]-'a')), done: make(chan struct{}),
+		host: c.net.plug(ip), done: make(chan struct{}),
 	}
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
-	c.processes[name] = p
+	known(p)
 	ending := c.ending
 	c.mu.Unlock()
 	if ending {
@@ -199,11 +219,18 @@ func (c *simulation) start(name string) {
 	c.wg.Go(func() {
 		defer close(p.done)
 		err := p.run(ctx)
-		c.note("node %s ended: %v", name, err)
-		if err != nil && ctx.Err() == nil {
+		c.note("node %s ended: %v", p.id, err)
+		if err != nil && ctx.Err() == nil && !c.isDouble(err) {
 			c.check.wrong("I3: node %s ended by itself: %v", name, err)
 		}
 	})
+}
+
+// isDouble says whether a node ended because another has its name.
+func (c *simulation) isDouble(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.doubles) > 0 && status.Code(err) == codes.PermissionDenied && strings.Contains(err.Error(), "attends already")
 }
 
 // run is what `node join` does.
@@ -226,6 +253,8 @@ func (p *process) run(ctx context.Context) error {
 	if err := gossip.Join(ctx, reply.GossipSeeds); err != nil {
 		p.c.note("node %s: %v", p.name, err) // the program would end; here it is left to itself, and found by its session
 	}
+	var coordinator atomic.Pointer[string]
+	coordinator.Store(&reply.Coordinator)
 	links := allreduce.NewServer()
 	links.Far = true
 	home := filepath.Join(p.c.dir, fmt.Sprintf("%s-%d", p.name, p.id.Boot))
@@ -236,7 +265,7 @@ func (p *process) run(ctx context.Context) error {
 		DialRing: func(_ context.Context, addr string) (*grpc.ClientConn, error) {
 			return cluster.Dial(addr, small(append(allreduce.DialOptions(), p.host.dialer(ringLink))...)...)
 		},
-		Coordinator: func() string { return reply.Coordinator }, Probe: p.host.refuses,
+		Coordinator: func() string { return *coordinator.Load() }, Probe: p.host.refuses,
 		Cluster: reply.Cluster, Gossip: gossip.Addr(),
 	})
 	server := cluster.NewServer(append(allreduce.ServerOptions(), grpc.ReadBufferSize(8<<10), grpc.WriteBufferSize(8<<10))...)
@@ -252,7 +281,10 @@ func (p *process) run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-gossip.Events():
+			case e := <-gossip.Events():
+				if e.Peer.Role == cluster.Coordinator && (e.Kind == cluster.Joined || e.Kind == cluster.Changed) {
+					coordinator.Store(&e.Peer.Addr)
+				}
 			}
 		}
 	})
@@ -269,23 +301,32 @@ func (p *process) watch(k *cpu.Kernels, worker bool) model.Kernels {
 	return &watched{Kernels: k, p: p, worker: worker}
 }
 
-// admitted asks until the coordinator lets the node in, as whoever restarts a program does.
+// admitted asks until the coordinator lets the node in, wherever it is, as whoever restarts a program does.
 func (p *process) admitted(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, error) {
-	conn, err := p.host.call(net.JoinHostPort(coordinatorIP, fmt.Sprint(port)))
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
 	for {
-		reply, err := pb.NewControlClient(conn).Join(ctx, req, grpc.WaitForReady(true))
-		if err == nil || ctx.Err() != nil {
-			return reply, err
+		reply, err := p.asks(ctx, req)
+		if err == nil {
+			return reply, nil
+		}
+		if status.Code(err) == codes.PermissionDenied {
+			p.c.check.refuses()
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
+			return nil, err
 		}
 	}
+}
+
+// asks asks the coordinator once to let the node in.
+func (p *process) asks(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, error) {
+	conn, err := p.host.call(net.JoinHostPort(p.c.where(), fmt.Sprint(port)))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return pb.NewControlClient(conn).Join(ctx, req)
 }
 
 // refuses says whether it is certain that nobody listens at addr.
@@ -325,7 +366,7 @@ func (c *simulation) alive(name string) *process {
 func (c *simulation) end() {
 	c.mu.Lock()
 	c.ending = true
-	all := maps.Clone(c.processes)
+	all := append(slices.Collect(maps.Values(c.processes)), c.doubles...)
 	c.mu.Unlock()
 	c.net.change(func() {
 		for _, h := range c.net.hosts {

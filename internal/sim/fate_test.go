@@ -60,15 +60,19 @@ func (c *simulation) befall(i int) {
 	}
 	c.note("%s", f)
 	switch f.kind {
-	case decapit:
+	case decapit, moved:
 		c.happens(f.kind)
 		c.wg.Go(func() {
 			c.uncoordinate()
 			if f.last > 0 {
 				time.Sleep(f.last)
-				c.recoordinate()
+				c.recoordinate(f.kind == moved)
 			}
 		})
+		return
+	case double:
+		c.happens(f.kind)
+		c.double(f.member)
 		return
 	case sleepy:
 		c.happens(f.kind)
@@ -166,10 +170,13 @@ func (c *simulation) restart(name string) {
 	}
 }
 
-// recoordinate starts the coordinator unless there is one.
-func (c *simulation) recoordinate() {
+// recoordinate starts the coordinator unless there is one, on the machine of the last one or on another.
+func (c *simulation) recoordinate(elsewhere bool) {
 	c.mu.Lock()
 	here := c.server != nil || c.ending
+	if elsewhere && !here {
+		c.moves++
+	}
 	c.mu.Unlock()
 	if !here {
 		c.coordinate()
@@ -186,7 +193,7 @@ func (c *simulation) heal() {
 			h.frozen = false
 		}
 	})
-	c.recoordinate()
+	c.recoordinate(false)
 	for _, name := range c.plan.members {
 		c.wg.Go(func() { c.restart(name) })
 	}
@@ -206,6 +213,6 @@ func (c *simulation) flips(p *process, step uint64) bool {
 		return false
 	}
 	c.note("a bit of θ flips on %s after step %d", p.name, step)
-	c.check.flips(p)
+	c.check.flips(p, step)
 	return true
 }

@@ -21,6 +21,8 @@ const (
 	drain    kind = "drain"       // a node is asked to leave
 	decapit  kind = "coordinator" // the coordinator dies, and comes back with its journal
 	sleepy   kind = "clock"       // the coordinator's clock jumps ahead
+	moved    kind = "moved"       // the coordinator dies, and its journal comes to life at another address
+	double   kind = "double"      // a second node of a name comes
 	flip     kind = "flip"        // a bit of θ flips on one member
 	glitch   kind = "glitch"      // a gradient is not finite once
 	badData  kind = "nonfinite"   // the gradient of a sample is not finite on any member
@@ -66,6 +68,7 @@ type plan struct {
 	seed    uint64
 	spec    string
 	members []string
+	min     int                      // members.min; 0: the spec's
 	slow    map[string]time.Duration // pace of the slow ones
 	latency time.Duration
 	heal    time.Duration // how often the simulation mends everything
@@ -86,7 +89,7 @@ func (p *plan) data() string {
 func (p *plan) result() string { return p.spec + "/" + p.data() }
 
 func (p *plan) String() string {
-	s := fmt.Sprintf("seed %d: %s, members %s, bad data: %q", p.seed, p.spec, strings.Join(p.members, " "), p.bad)
+	s := fmt.Sprintf("seed %d: %s, members %s, at least %d, bad data: %q", p.seed, p.spec, strings.Join(p.members, " "), p.min, p.bad)
 	for _, f := range p.faults {
 		s += "\n\t" + f.String()
 	}
@@ -135,7 +138,23 @@ func draw(seed uint64) *plan {
 		glitches = glitches || f.kind == glitch
 		p.faults = append(p.faults, f)
 	}
+	p.vary(rand.New(rand.NewPCG(seed, 0xd1ce)))
 	return p
+}
+
+// vary adds what concerns the cluster as a whole.
+func (p *plan) vary(r *rand.Rand) {
+	n := len(p.members)
+	if n > 1 && r.IntN(6) == 0 {
+		p.min = 2 + r.IntN(n-1)
+	}
+	if r.IntN(4) == 0 {
+		p.faults = append(p.faults, &fault{
+			kind: []kind{moved, double}[r.IntN(2)], member: p.members[r.IntN(n)],
+			step: 1 + r.Uint64N(steps), phase: []phase{computing, updating, selecting}[r.IntN(3)],
+			last: time.Duration(1+r.IntN(3_000_000)) * time.Microsecond,
+		})
+	}
 }
 
 func drawFault(r *rand.Rand, p *plan, i int) *fault {

@@ -39,6 +39,8 @@ type outcome struct {
 	updates map[uint64][]uint64
 	wrongs  []string
 	astray  bool // a bit flipped where nobody was left who could tell
+	refused int  // how often a node was not let in
+	views   int  // that made steps
 	pauses  map[kind][]time.Duration
 	log     string
 	virtual time.Duration
@@ -70,6 +72,7 @@ func play(t *testing.T, w *world, p *plan, reference map[uint64][]uint64) *outco
 			o.virtual = time.Since(epoch)
 			c.end()
 			o.faults, o.pauses, o.astray = c.happened, c.check.pauses, c.check.astray
+			o.refused, o.views = c.check.denied, c.check.views
 			o.updates, o.wrongs = c.check.seen, append(o.wrongs, c.check.wrongs...)
 		})
 	}()
@@ -83,7 +86,9 @@ const patience = 3 * time.Minute
 // run plays the plan until the run is over.
 func (c *simulation) run() *pb.RunInfo {
 	c.coordinate()
-	spec, err := c.world.specs[c.plan.spec].JSON()
+	resolved := *c.world.specs[c.plan.spec]
+	resolved.Members.Min = max(resolved.Members.Min, c.plan.min)
+	spec, err := resolved.JSON()
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -117,7 +122,7 @@ func (c *simulation) run() *pb.RunInfo {
 			if audit, err := s.Audit(context.Background(), &pb.AuditRequest{Run: reply.Run}); err != nil {
 				c.check.wrong("audit: %v", err)
 			} else if status.Run.State == pb.RunState_RUN_FINISHED {
-				c.check.audit(audit.Views, status.Run.Step)
+				c.check.audit(audit.Views, status.Run.Step, c.plan.min)
 			}
 			return status.Run
 		}
