@@ -26,7 +26,6 @@ import (
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
-	"github.com/torctrain/torc/internal/trust"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/cpu"
@@ -117,13 +116,15 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 	}
 	node := &pb.NodeID{Name: id.Name, Boot: id.Boot}
 	applicant := &applicant{addr: addr, wait: wait, s: s, req: &pb.EnrolRequest{
-		Node: node, Addr: self, Version: version, Protocol: trust.Protocol, Replace: replace,
+		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Replace: replace,
 	}}
 	own, coordinatorAt, err := applicant.enrol(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	admitted, err := own.admit(ctx, coordinatorAt, wait, &pb.JoinRequest{Node: node, Addr: self, Version: version, Labels: s.Labels})
+	admitted, err := own.admit(ctx, coordinatorAt, wait, &pb.JoinRequest{
+		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Labels: s.Labels,
+	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -267,6 +268,9 @@ func (m *membership) admit(ctx context.Context, addr string, wait time.Duration,
 		reply, err := pb.NewControlClient(conn).Join(ctx, req, patiently)
 		if status.Code(err) == codes.Unimplemented {
 			reply, err = pb.NewPeerClient(conn).Join(ctx, req, patiently)
+		}
+		if err == nil {
+			err = config.Kind(config.ErrRefused, pb.Compare(req.Version, req.Protocol, reply.Version, reply.Protocol))
 		}
 		return reply, err
 	})

@@ -43,7 +43,7 @@ func coordinate(t *testing.T, dir string) (*control.Server, *trust.Authority) {
 func apply(t *testing.T, s *control.Server, name string, settings config.Settings, edit func(*applicant)) (*membership, error) {
 	t.Helper()
 	a := &applicant{addr: s.Addr(), wait: 10 * time.Second, s: &settings, req: &pb.EnrolRequest{
-		Node: &pb.NodeID{Name: name, Boot: 1}, Addr: "127.0.0.1:1", Version: version, Protocol: trust.Protocol,
+		Node: &pb.NodeID{Name: name, Boot: 1}, Addr: "127.0.0.1:1", Version: version, Protocol: pb.Protocol,
 	}}
 	if edit != nil {
 		edit(a)

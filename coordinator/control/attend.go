@@ -30,6 +30,9 @@ const maxOrders = 64
 
 // Join admits a node (pb.Control).
 func (s *Server) Join(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, error) {
+	if err := s.sameProtocol(req.Version, req.Protocol); err != nil {
+		return nil, err
+	}
 	if err := reachable(ctx, req.Addr); err != nil {
 		return nil, err
 	}
@@ -45,7 +48,18 @@ func (s *Server) Join(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, 
 			seeds = append(seeds, p.Gossip)
 		}
 	}
-	return &pb.JoinReply{Cluster: s.cluster, GossipSeeds: seeds, Coordinator: s.addr}, nil
+	return &pb.JoinReply{Cluster: s.cluster, GossipSeeds: seeds, Coordinator: s.addr, Version: s.cfg.Version, Protocol: pb.Protocol}, nil
+}
+
+// sameProtocol refuses a node of a release that this coordinator cannot work with.
+func (s *Server) sameProtocol(version string, protocol uint32) error {
+	if len(version) > maxVersionBytes {
+		return status.Errorf(codes.InvalidArgument, "the node's version has %d bytes: at most %d", len(version), maxVersionBytes)
+	}
+	if err := pb.Compare(version, protocol, s.cfg.Version, pb.Protocol); err != nil {
+		return status.Error(codes.PermissionDenied, err.Error())
+	}
+	return nil
 }
 
 // maxGossipSeeds is how many gossip addresses a joining node gets: any one is enough.
@@ -66,6 +80,9 @@ func reachable(ctx context.Context, addr string) error {
 func (s *Server) Attend(stream grpc.BidiStreamingServer[pb.Beat, pb.Order]) error {
 	b, err := stream.Recv()
 	if err != nil {
+		return err
+	}
+	if err := s.sameProtocol(b.Version, b.Protocol); err != nil {
 		return err
 	}
 	if err := reachable(stream.Context(), b.Addr); err != nil {

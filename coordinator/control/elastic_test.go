@@ -54,7 +54,7 @@ func TestMembersNewSessionTakesThePlaceOfTheOld(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	s := serve(t, t.TempDir())
 	defer func() { _ = s.stop() }()
-	beat := &pb.Beat{Node: &pb.NodeID{Name: "a", Boot: 1}, Addr: "127.0.0.1:1", Class: "cpu-1"}
+	beat := &pb.Beat{Node: &pb.NodeID{Name: "a", Boot: 1}, Addr: "127.0.0.1:1", Class: "cpu-1", Protocol: pb.Protocol}
 	attend := func() pb.Control_AttendClient {
 		t.Helper()
 		stream, err := s.client.Attend(t.Context())

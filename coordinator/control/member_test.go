@@ -68,7 +68,7 @@ func (f *fakeMember) run(ctx context.Context, coordinator string) error {
 	}
 	server := cluster.NewServer()
 	pb.RegisterPeerServer(server, f)
-	f.beat = &pb.Beat{Node: &pb.NodeID{Name: f.name, Boot: f.boot}, Addr: l.Addr().String(), Class: "cpu-1"}
+	f.beat = &pb.Beat{Node: &pb.NodeID{Name: f.name, Boot: f.boot}, Addr: l.Addr().String(), Class: "cpu-1", Protocol: pb.Protocol}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cluster.Serve(ctx, server, l) })
 	g.Go(func() error {

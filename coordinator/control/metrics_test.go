@@ -29,7 +29,7 @@ func TestMetricsTellOfNodesCallsAndJoins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&pb.Beat{Node: &pb.NodeID{Name: "ada", Boot: 1}, Addr: "127.0.0.1:1", Run: "gone"}); err != nil {
+	if err := stream.Send(&pb.Beat{Node: &pb.NodeID{Name: "ada", Boot: 1}, Addr: "127.0.0.1:1", Run: "gone", Protocol: pb.Protocol}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err != nil { // is told that its run is over: so it attends

@@ -24,14 +24,46 @@ func wantCode(t *testing.T, err error, code codes.Code, text string) {
 
 func TestJoinTellsWhereToGo(t *testing.T) {
 	s := serve(t, t.TempDir())
-	reply, err := s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Addr: "127.0.0.1:1"})
+	reply, err := s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Protocol: pb.Protocol, Addr: "127.0.0.1:1"})
 	if err != nil || reply.Coordinator != s.Addr() || len(reply.GossipSeeds) != 1 || len(reply.Cluster) != 16 {
 		t.Errorf("Join = %v, %v", reply, err)
 	}
-	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a b", Boot: 1}, Addr: "127.0.0.1:1"})
+	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a b", Boot: 1}, Protocol: pb.Protocol, Addr: "127.0.0.1:1"})
 	wantCode(t, err, codes.PermissionDenied, `node name "a b"`)
-	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Addr: "nowhere"})
+	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Protocol: pb.Protocol, Addr: "nowhere"})
 	wantCode(t, err, codes.InvalidArgument, "host:port")
+}
+
+// A node that has joined may be started again with another release, or the coordinator: so both calls compare.
+func TestANodeOfAnotherProtocolIsRefused(t *testing.T) {
+	s := serve(t, t.TempDir())
+	node := &pb.NodeID{Name: "a", Boot: 1}
+	const want = "this node (release v9) speaks protocol 9, the coordinator (release test) 1: install the same release on all machines"
+	_, err := s.client.Join(t.Context(), &pb.JoinRequest{Node: node, Addr: "127.0.0.1:1", Version: "v9", Protocol: 9})
+	wantCode(t, err, codes.PermissionDenied, want)
+	for _, c := range []struct {
+		beat *pb.Beat
+		code codes.Code
+		want string
+	}{
+		{&pb.Beat{Version: "v9", Protocol: 9}, codes.PermissionDenied, want},
+		{&pb.Beat{}, codes.PermissionDenied, "this node (release unknown) speaks protocol 0"}, // from before it was told
+		{&pb.Beat{Version: strings.Repeat("x", maxVersionBytes+1)}, codes.InvalidArgument, "version has 129 bytes"},
+	} {
+		stream, err := s.client.Attend(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.beat.Node, c.beat.Addr = node, "127.0.0.1:1"
+		if err := stream.Send(c.beat); err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.Recv()
+		wantCode(t, err, c.code, c.want)
+	}
+	if reply, err := s.client.Status(t.Context(), &pb.StatusRequest{}); err != nil || len(reply.Nodes) != 0 {
+		t.Errorf("Status = %v, %v: want nobody", reply, err)
+	}
 }
 
 func TestTwoNodesWithOneNameAreRefused(t *testing.T) {
@@ -39,13 +71,13 @@ func TestTwoNodesWithOneNameAreRefused(t *testing.T) {
 	s.join(newFake(t, "a"))
 	run := s.launch(resolved(t, t.TempDir()), 1).Run
 	s.end(run) // a attends
-	_, err := s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 2}, Addr: "127.0.0.1:1"})
+	_, err := s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 2}, Protocol: pb.Protocol, Addr: "127.0.0.1:1"})
 	wantCode(t, err, codes.PermissionDenied, "a node named a attends already")
 	stream, err := s.client.Attend(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&pb.Beat{Node: &pb.NodeID{Name: "a", Boot: 2}, Addr: "127.0.0.1:1"}); err != nil {
+	if err := stream.Send(&pb.Beat{Node: &pb.NodeID{Name: "a", Boot: 2}, Addr: "127.0.0.1:1", Protocol: pb.Protocol}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = stream.Recv()

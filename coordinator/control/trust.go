@@ -138,8 +138,8 @@ func (t *trustees) join(ctx context.Context, req *pb.EnrolRequest) (*pb.EnrolRep
 	if len(req.Addr) > maxAddrBytes || len(req.Version) > maxVersionBytes {
 		return nil, status.Errorf(codes.InvalidArgument, "join: address has %d bytes and version %d: at most %d and %d", len(req.Addr), len(req.Version), maxAddrBytes, maxVersionBytes)
 	}
-	if req.Protocol != trust.Protocol {
-		return nil, status.Errorf(codes.PermissionDenied, "this node (release %s) speaks protocol %d, the coordinator (release %s) %d: install the same release on all machines", req.Version, req.Protocol, t.cfg.Version, trust.Protocol)
+	if err := t.sameProtocol(req.Version, req.Protocol); err != nil {
+		return nil, err
 	}
 	if err := reachable(ctx, req.Addr); err != nil {
 		return nil, err

@@ -130,7 +130,7 @@ func (g *guarded) enrol(name, token string, edit func(*pb.EnrolRequest)) (*grpc.
 	}
 	key, csr := newRequest(g.t)
 	req := &pb.EnrolRequest{
-		Token: token, Node: &pb.NodeID{Name: name, Boot: 1}, Csr: csr, Addr: "127.0.0.1:1", Version: "test", Protocol: trust.Protocol,
+		Token: token, Node: &pb.NodeID{Name: name, Boot: 1}, Csr: csr, Addr: "127.0.0.1:1", Version: "test", Protocol: pb.Protocol,
 	}
 	if edit != nil {
 		edit(req)
@@ -156,7 +156,7 @@ func TestANodeJoinsByTokenOverTheNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reply, err := pb.NewControlClient(conn).Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "ada", Boot: 1}, Addr: "127.0.0.1:1"})
+	reply, err := pb.NewControlClient(conn).Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "ada", Boot: 1}, Protocol: pb.Protocol, Addr: "127.0.0.1:1"})
 	if err != nil || reply.Coordinator != g.Addr() {
 		t.Errorf("Control.Join = %v, %v", reply, err)
 	}
@@ -181,7 +181,7 @@ func TestANodeJoinsByTokenOverTheNetwork(t *testing.T) {
 	if err != nil || len(state.GossipKeys) != 2 || len(state.Revoked) != 1 {
 		t.Errorf("after a revocation: %v, %v", state, err)
 	}
-	_, err = pb.NewControlClient(bob).Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "bob"}}, grpc.WaitForReady(true))
+	_, err = pb.NewControlClient(bob).Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "bob"}, Protocol: pb.Protocol}, grpc.WaitForReady(true))
 	wantCode(t, err, codes.PermissionDenied, "node bob was revoked")
 	list, err := g.operator.Identities(t.Context(), &pb.IdentitiesRequest{})
 	if err != nil || len(list.Identities) != 3 || list.Identities[2].Name != "bob" || list.Identities[2].RevokedUnix == 0 {

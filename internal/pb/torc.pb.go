@@ -266,6 +266,7 @@ type JoinRequest struct {
 	GossipAddr    string                 `protobuf:"bytes,3,opt,name=gossip_addr,json=gossipAddr,proto3" json:"gossip_addr,omitempty"` // where its memberlist is reached
 	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Protocol      uint32                 `protobuf:"varint,6,opt,name=protocol,proto3" json:"protocol,omitempty"` // pb.Protocol of the node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,11 +336,20 @@ func (x *JoinRequest) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *JoinRequest) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // memberlist label
 	GossipSeeds   []string               `protobuf:"bytes,2,rep,name=gossip_seeds,json=gossipSeeds,proto3" json:"gossip_seeds,omitempty"`
 	Coordinator   string                 `protobuf:"bytes,3,opt,name=coordinator,proto3" json:"coordinator,omitempty"` // host:port of Control
+	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`         // the coordinator's release
+	Protocol      uint32                 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"`      // and pb.Protocol
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +405,20 @@ func (x *JoinReply) GetCoordinator() string {
 	return ""
 }
 
+func (x *JoinReply) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *JoinReply) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
 // Beat is a node's periodic report; the first of a session introduces it.
 type Beat struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -425,11 +449,12 @@ type Beat struct {
 	Fatal           bool                   `protobuf:"varint,27,opt,name=fatal,proto3" json:"fatal,omitempty"`                                      // with PHASE_FAILED: the run cannot go on anywhere
 	ViewNumber      uint64                 `protobuf:"varint,28,opt,name=view_number,json=viewNumber,proto3" json:"view_number,omitempty"`          // number and incarnation of the view it is in
 	ViewIncarnation uint64                 `protobuf:"varint,29,opt,name=view_incarnation,json=viewIncarnation,proto3" json:"view_incarnation,omitempty"`
-	Totals          *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`   // of the run so far, as this member has seen it
-	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"` // id of the cluster that the node joined
-	Made            []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`       // views behind its State, as far as the coordinator may not know them
-	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`     // pieces that have become durable
-	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`       // first beat of a session: what the node keeps of checkpoints
+	Totals          *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`      // of the run so far, as this member has seen it
+	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"`    // id of the cluster that the node joined
+	Made            []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`          // views behind its State, as far as the coordinator may not know them
+	Protocol        uint32                 `protobuf:"varint,33,opt,name=protocol,proto3" json:"protocol,omitempty"` // pb.Protocol of the node
+	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`        // pieces that have become durable
+	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`          // first beat of a session: what the node keeps of checkpoints
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -672,6 +697,13 @@ func (x *Beat) GetMade() []*FirstStep {
 		return x.Made
 	}
 	return nil
+}
+
+func (x *Beat) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
 }
 
 func (x *Beat) GetSaved() []*Saved {
@@ -3638,21 +3670,24 @@ const file_torc_proto_rawDesc = "" +
 	"torc.proto\x12\atorc.v1\x1a\x11checkpoints.proto\"0\n" +
 	"\x06NodeID\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x04R\x04boot\"\xf6\x01\n" +
+	"\x04boot\x18\x02 \x01(\x04R\x04boot\"\x92\x02\n" +
 	"\vJoinRequest\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1f\n" +
 	"\vgossip_addr\x18\x03 \x01(\tR\n" +
 	"gossipAddr\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x128\n" +
-	"\x06labels\x18\x05 \x03(\v2 .torc.v1.JoinRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x05 \x03(\v2 .torc.v1.JoinRequest.LabelsEntryR\x06labels\x12\x1a\n" +
+	"\bprotocol\x18\x06 \x01(\rR\bprotocol\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"j\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x01\n" +
 	"\tJoinReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12!\n" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
-	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\"\xdb\b\n" +
+	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1a\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\xf7\b\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -3686,7 +3721,8 @@ const file_torc_proto_rawDesc = "" +
 	"\x10view_incarnation\x18\x1d \x01(\x04R\x0fviewIncarnation\x12'\n" +
 	"\x06totals\x18\x1e \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12\x18\n" +
 	"\acluster\x18\x1f \x01(\tR\acluster\x12&\n" +
-	"\x04made\x18  \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12$\n" +
+	"\x04made\x18  \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12\x1a\n" +
+	"\bprotocol\x18! \x01(\rR\bprotocol\x12$\n" +
 	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
 	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +

@@ -240,7 +240,7 @@ func (p *process) run(ctx context.Context) error {
 	main, worker := p.c.world.kernels(p.c.t), p.c.world.kernels(p.c.t)
 	defer func() { p.c.world.giveBack(main, worker) }()
 	node := &pb.NodeID{Name: p.id.Name, Boot: p.id.Boot}
-	reply, err := p.admitted(ctx, &pb.JoinRequest{Node: node, Addr: p.host.addr(), Version: "sim"})
+	reply, err := p.admitted(ctx, &pb.JoinRequest{Node: node, Addr: p.host.addr(), Version: "sim", Protocol: pb.Protocol})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -125,7 +125,3 @@ func verify(chain []*x509.Certificate, roots []*x509.Certificate, now time.Time)
 	}
 	return id, nil
 }
-
-// Protocol is the version of messages and frames that this program speaks; it changes when a node of another release could
-// not work with this one.
-const Protocol = 1

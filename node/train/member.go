@@ -118,7 +118,7 @@ func (m *Member) Run(ctx context.Context) error {
 			return nil
 		}
 		if status.Code(err) == codes.PermissionDenied && m.working("") == nil {
-			return err // another node has this name: calling again would not help
+			return err // another node has this name, or the coordinator another protocol: calling again would not help
 		}
 		if time.Since(began) > 5*time.Second {
 			wait = patience
@@ -318,7 +318,7 @@ func (m *Member) report() *pb.Beat {
 	defer m.mu.Unlock()
 	b := &pb.Beat{
 		Node: &pb.NodeID{Name: m.cfg.Node.Name, Boot: m.cfg.Node.Boot}, Addr: m.cfg.Addr,
-		Labels: m.cfg.Labels, Version: m.cfg.Version, Class: m.cfg.Class,
+		Labels: m.cfg.Labels, Version: m.cfg.Version, Protocol: pb.Protocol, Class: m.cfg.Class,
 		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.said.take(),
 		Cluster: m.cfg.Cluster, Draining: m.draining,
 	}
