@@ -20,7 +20,13 @@ import (
 // coordinate serves a cluster whose CA lies in dir.
 func coordinate(t *testing.T, dir string) (*control.Server, *trust.Authority) {
 	t.Helper()
-	a, err := trust.Open(trust.Config{Dir: dir})
+	return coordinateBy(t, dir, time.Now)
+}
+
+// coordinateBy does it by another clock.
+func coordinateBy(t *testing.T, dir string, clock func() time.Time) (*control.Server, *trust.Authority) {
+	t.Helper()
+	a, err := trust.Open(trust.Config{Dir: dir, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +152,22 @@ func TestANodeComesBackWithItsCertificateAndNoToken(t *testing.T) {
 	_, err = apply(t, s, "bob", config.Settings{Home: elsewhere, Token: foreign.String()}, nil)
 	if config.ExitCode(err) != config.ExitRefused || !strings.Contains(config.Text(err), "token is for another cluster") {
 		t.Errorf("another cluster's token: %v", err)
+	}
+}
+
+func TestANodeIsToldThatItsClockIsBehind(t *testing.T) {
+	s, a := coordinateBy(t, t.TempDir(), func() time.Time { return time.Now().Add(3 * time.Hour) })
+	token, _, err := a.CreateToken(time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	_, err = apply(t, s, "ada", config.Settings{Home: home, Token: token.String()}, nil)
+	if config.ExitCode(err) != config.ExitRefused || !strings.Contains(config.Text(err), "but this machine's clock says") {
+		t.Errorf("a node whose clock is three hours behind: %v", err)
+	}
+	if _, err := trust.Load(identityFile(home, "ada")); err == nil || a.Tokens()[0].Used != 0 {
+		t.Errorf("it has a certificate (%v), or its token is used: %+v", err, a.Tokens())
 	}
 }
 

@@ -200,6 +200,25 @@ func TestPoolSecretAdmitsAsLongAsItsFileSaysSo(t *testing.T) {
 	}
 }
 
+// A coordinator whose clock was set back, or whose CA has come to its end, says so instead of giving out what nobody believes.
+func TestACAThatDoesNotCountNowIsSaidSo(t *testing.T) {
+	s := open(t)
+	founded := s.now
+	for _, c := range []struct {
+		now  time.Time
+		want string
+	}{
+		{founded.Add(-backdate - time.Second), "valid from 2030-01-01 11:00:00 UTC, but the clock of the coordinator's machine says 2030-01-01 10:59:59 UTC"},
+		{founded.Add(caLifetime + time.Second), "the cluster's CA expired at 2039-12-30 12:00:00 UTC"},
+	} {
+		s.now = c.now
+		_, err := Open(Config{Dir: s.dir, Now: s.clock})
+		refused(t, err, c.want)
+	}
+	s.now = founded
+	s.reopen()
+}
+
 func TestCertificatesCountInTheirTimeAndClusterOnly(t *testing.T) {
 	s := open(t)
 	leaf, err := s.join("ada", s.token(time.Hour, 1))
@@ -386,7 +405,7 @@ func TestAGivenCAIsOnlyRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, err := Open(Config{Dir: filepath.Join(t.TempDir(), "new"), CADir: given})
+	a, err := Open(Config{Dir: filepath.Join(t.TempDir(), "new"), CADir: given, Now: s.clock})
 	if err != nil || PinOf(a.CA()) != PinOf(s.CA()) {
 		t.Fatalf("open with a given CA: %v", err)
 	}

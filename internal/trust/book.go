@@ -82,7 +82,7 @@ func (b *Book) admit(t Token, now time.Time) (*grant, error) {
 		}
 		return g, nil
 	}
-	return nil, refusef("the cluster does not know this join token: it was made by another, or deleted: make one with `coordinator token create`")
+	return nil, refusef("the cluster does not know this join token: it was made by another, deleted, or expired long ago: make one with `coordinator token create`")
 }
 
 // holder is the certificate with which name is at work, or nil.

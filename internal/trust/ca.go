@@ -88,8 +88,16 @@ func ParseCA(certPEM, keyPEM []byte) (*CA, error) {
 	return ca, nil
 }
 
-// issue makes a certificate for a public key. It does not outlive the CA.
+// issue makes a certificate for a public key. It does not outlive the CA, and none is made that nobody would believe because
+// the CA does not count at that time.
 func (ca *CA) issue(id Identity, public crypto.PublicKey, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {
+	switch {
+	case now.Before(ca.Cert.NotBefore):
+		return nil, refusef("the cluster's CA is valid from %s, but the clock of the coordinator's machine says %s: set it (NTP)", clockText(ca.Cert.NotBefore), clockText(now))
+	case now.After(ca.Cert.NotAfter):
+		return nil, refusef("the cluster's CA expired at %s (the clock of the coordinator's machine says %s): found a new one (remove the trust directory, and let all join anew), or set the clock",
+			clockText(ca.Cert.NotAfter), clockText(now))
+	}
 	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if id.Role == Node || id.Role == Coordinator {
 		usage = append(usage, x509.ExtKeyUsageServerAuth)

@@ -114,14 +114,16 @@ func verify(chain []*x509.Certificate, roots []*x509.Certificate, now time.Time)
 	if _, err := leaf.Verify(options); err != nil {
 		return Identity{}, refusef("the certificate of %s belongs to another cluster: it was not made by this cluster's CA; join this one with a token of its own", id)
 	}
-	const clock = "2006-01-02 15:04:05 MST"
 	if now.Before(leaf.NotBefore) {
 		return Identity{}, refusef("the certificate of %s is valid from %s, but this machine's clock says %s: set the clocks of both machines (NTP)",
-			id, leaf.NotBefore.UTC().Format(clock), now.UTC().Format(clock))
+			id, clockText(leaf.NotBefore), clockText(now))
 	}
 	if now.After(leaf.NotAfter) {
 		return Identity{}, refusef("the certificate of %s expired at %s (this machine's clock says %s): join again with a new token, or set the clock",
-			id, leaf.NotAfter.UTC().Format(clock), now.UTC().Format(clock))
+			id, clockText(leaf.NotAfter), clockText(now))
 	}
 	return id, nil
 }
+
+// clockText is a time for people who compare clocks.
+func clockText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
