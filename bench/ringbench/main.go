@@ -4,6 +4,8 @@
 //
 // It starts itself once per member and prints one JSON object per size and packing, with the bus bandwidth that
 // bench/peers/gloo.py prints for Gloo: run the two in turns on a machine that is doing nothing else, and divide.
+//
+// bench/ringbench/hosts.sh puts each member into a network of its own, with or without a limit on their links.
 package main
 
 import (
@@ -40,6 +42,7 @@ type options struct {
 	bytes, pack, profile  string
 	local                 bool
 	tls                   bool
+	listen, enter         string
 	identities            string // directory of the members' certificates, with tls
 }
 
@@ -52,6 +55,8 @@ func main() {
 	flag.StringVar(&o.pack, "pack", "false,true", "with and without packing")
 	flag.BoolVar(&o.local, "local", true, "unix sockets between members, as nodes on one machine use; false is TCP")
 	flag.BoolVar(&o.tls, "tls", false, "mTLS between members, as nodes on different machines use; wants -local=false")
+	flag.StringVar(&o.listen, "listen", "127.0.0.1", "IP addresses of the members, comma-separated; the last is that of all further ones")
+	flag.StringVar(&o.enter, "enter", "", "processes whose networks the members enter, by id and comma-separated; wants root and nsenter")
 	flag.StringVar(&o.identities, "identities", "", "used by the program itself")
 	flag.StringVar(&o.profile, "profile", "", "write the CPU profile of rank 0 there")
 	flag.Parse()
@@ -87,6 +92,9 @@ func (o options) parent() error {
 	var cmds []*exec.Cmd
 	for rank := range o.members {
 		cmd := exec.Command(exe, append(slices.Clone(args), "-rank", strconv.Itoa(rank))...)
+		if o.enter != "" {
+			cmd = exec.Command("nsenter", append([]string{"--target", nth(o.enter, rank), "--net", "--", exe}, cmd.Args[1:]...)...)
+		}
 		cmd.Stdout = os.Stdout
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
@@ -122,7 +130,7 @@ func (o options) parent() error {
 
 // member is one process of the ring.
 func (o options) member() error {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	lis, err := net.Listen("tcp", net.JoinHostPort(nth(o.listen, o.rank), "0"))
 	if err != nil {
 		return err
 	}
@@ -189,6 +197,12 @@ func (o options) member() error {
 		ring.Close()
 	}
 	return nil
+}
+
+// nth is an element of a comma-separated list, or its last.
+func nth(list string, i int) string {
+	all := strings.Split(list, ",")
+	return all[min(i, len(all)-1)]
 }
 
 // certify makes a certificate for each member.
