@@ -1,6 +1,7 @@
 package checkpoints
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -32,7 +33,7 @@ func (s *Store) mirror(ctx context.Context, m *Manifest, holder, dir string, lim
 	if err != nil {
 		return err
 	}
-	err = s.putFile(filepath.Join(dir, m.name()), holder, func(f File) error {
+	err = putFile(s.fs, filepath.Join(dir, m.name()), holder, func(f File) error {
 		_, err := f.Write(text)
 		return err
 	})
@@ -67,7 +68,7 @@ func (s *Store) mirrorPiece(ctx context.Context, m *Manifest, index int, holder,
 			return nil // renamed into place when it was whole
 		}
 	}
-	return s.putFile(filepath.Join(dir, name), holder, func(to File) error {
+	return putFile(s.fs, filepath.Join(dir, name), holder, func(to File) error {
 		sum, buf := sha256.New(), make([]byte, pieceBlock)
 		for at := int64(0); at < size; {
 			b := buf[:min(size-at, pieceBlock)]
@@ -93,9 +94,9 @@ func (s *Store) mirrorPiece(ctx context.Context, m *Manifest, index int, holder,
 }
 
 // putFile writes a file under a passing name, makes it last and gives it its name.
-func (s *Store) putFile(path, holder string, fill func(File) error) error {
+func putFile(fsys FS, path, holder string, fill func(File) error) error {
 	tmp := filepath.Join(filepath.Dir(path), tmpPrefix+holder+"-"+filepath.Base(path))
-	f, err := s.fs.Create(tmp)
+	f, err := fsys.Create(tmp)
 	if err != nil {
 		return err
 	}
@@ -103,12 +104,63 @@ func (s *Store) putFile(path, holder string, fill func(File) error) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = s.fs.Rename(tmp, path)
+		err = fsys.Rename(tmp, path)
 	}
 	if err != nil {
-		_ = s.fs.Remove(tmp)
+		_ = fsys.Remove(tmp)
 	}
 	return err
+}
+
+// SpecFile is the name of the file that says which run the checkpoints beside it are of: its resolved spec.
+const SpecFile = "spec.json"
+
+// ErrOtherSpec is the kind of error of a directory that has another run's checkpoints.
+var ErrOtherSpec = errors.New("its checkpoints are of another run that is called the same")
+
+// KeepSpec writes a run's resolved spec to dir, a mirror or a store, unless it is there. Where another one is, the error
+// wraps ErrOtherSpec.
+func KeepSpec(fsys FS, dir, holder string, text []byte) error {
+	there, err := ReadSpec(fsys, dir)
+	switch {
+	case err == nil && bytes.Equal(there, text):
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s: %w", dir, ErrOtherSpec)
+	case errors.Is(err, fs.ErrNotExist):
+		err = fsys.MkdirAll(dir)
+	}
+	if err == nil {
+		err = putFile(fsys, filepath.Join(dir, SpecFile), holder, func(f File) error {
+			_, err := f.Write(text)
+			return err
+		})
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("keep spec in %s: %w", dir, advise(err))
+	}
+	return nil
+}
+
+// ReadSpec returns what KeepSpec wrote to dir.
+func ReadSpec(fsys FS, dir string) (text []byte, err error) {
+	f, err := fsys.Open(filepath.Join(dir, SpecFile))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if n > maxManifest {
+		return nil, fmt.Errorf("%w: %s has %d bytes", ErrDamaged, SpecFile, n)
+	}
+	text = make([]byte, n)
+	return text, readAt(f, text, 0)
 }
 
 // Dir is pieces in a directory that is no member's: a mirror.

@@ -47,6 +47,22 @@ func TestMirrorIsTheCheckpoint(t *testing.T) {
 			}
 		}
 	}
+	for n := 1; ; n++ { // and what it is of
+		disk.fail(n, broken)
+		err := KeepSpec(disk, "/mirror", "a", []byte(`{"steps":9}`))
+		disk.heal()
+		if text, unread := ReadSpec(disk, "/mirror"); unread == nil && string(text) != `{"steps":9}` {
+			t.Fatalf("operation %d: the spec reads %q", n, text)
+		} else if err == nil && unread == nil {
+			break
+		}
+		if !errors.Is(err, broken) || n > 20 {
+			t.Fatalf("operation %d: %v", n, err)
+		}
+	}
+	if err := KeepSpec(disk, "/mirror", "a", []byte(`{"steps":8}`)); !errors.Is(err, ErrOtherSpec) {
+		t.Errorf("another run's spec: error is %v", err)
+	}
 	got, err := Load(context.Background(), m, Dir(disk, "/mirror"))
 	if err != nil {
 		t.Fatal(err)

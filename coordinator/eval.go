@@ -20,6 +20,7 @@ import (
 func newEvalCmd() *cobra.Command {
 	var modelDir, data string
 	var columns map[string]string
+	var state *which
 	var answers bool
 	var maxNew int
 	cmd := &cobra.Command{
@@ -34,7 +35,7 @@ answer), trimmed, equals the sample's.`,
 			if maxNew < 1 {
 				return config.Usagef("--max-new %d: must be at least 1", maxNew)
 			}
-			dir, w, closeModel, err := openModel(cmd, args, modelDir)
+			dir, w, closeModel, err := openModel(cmd, args, modelDir, state)
 			if err != nil {
 				return err
 			}
@@ -67,6 +68,7 @@ answer), trimmed, equals the sample's.`,
 	cmd.Flags().StringToStringVar(&columns, "columns", nil, "keys of the file to use, as data.columns: question=problem,answer=solution")
 	cmd.Flags().BoolVar(&answers, "generate", false, "answer each sample and count exact matches")
 	cmd.Flags().IntVar(&maxNew, "max-new", 256, "with --generate: longest answer in tokens")
+	state = addStateFlags(cmd)
 	cmd.MarkFlagRequired("data")
 	addJSONFlag(cmd)
 	return cmd
@@ -87,11 +89,14 @@ type sampleLoss struct {
 }
 
 // openModel opens the model that a command names by --model or by a run.
-func openModel(cmd *cobra.Command, args []string, dir string) (_ string, _ *model.Weights, closeModel func(), _ error) {
+func openModel(cmd *cobra.Command, args []string, dir string, state *which) (_ string, _ *model.Weights, closeModel func(), _ error) {
 	if (dir == "") == (len(args) == 0) {
 		return "", nil, nil, config.Usagef("name a model with --model DIR or a RUN, one of them")
 	}
 	if dir != "" {
+		if *state != (which{}) {
+			return "", nil, nil, config.Usagef("--checkpoint, --mirror and --base go with a RUN, not with --model")
+		}
 		from, err := newSources(cmd)
 		if err != nil {
 			return "", nil, nil, err
@@ -102,11 +107,7 @@ func openModel(cmd *cobra.Command, args []string, dir string) (_ string, _ *mode
 		w, err := model.Load(dir)
 		return dir, w, func() {}, err
 	}
-	settings, err := config.Load(cmd.Flags(), "coordinator")
-	if err != nil {
-		return "", nil, nil, config.Kind(config.ErrUsage, err)
-	}
-	r, err := openResult(settings.Home, args[0])
+	r, err := state.open(cmd, args[0])
 	if err != nil {
 		return "", nil, nil, err
 	}

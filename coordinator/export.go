@@ -12,11 +12,14 @@ import (
 
 func newExportCmd() *cobra.Command {
 	var out, dtype, format, maxFile string
+	var state *which
 	cmd := &cobra.Command{
 		Use:   "export RUN -o DIR",
 		Short: "Write a run's model as a Hugging Face directory, or what it learned as an adapter",
 		Long: `Export writes the base's configuration and tokenizer with the trained weights, and a README.md that says what they were made of: run,
-digest, spec, and the hash of every file. transformers opens the directory as any other.`,
+digest, spec, and the hash of every file. transformers opens the directory as any other.
+
+With --checkpoint a checkpoint is exported in place of the result, also while the run goes on.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var options checkpoints.ExportOptions
@@ -34,11 +37,7 @@ digest, spec, and the hash of every file. transformers opens the directory as an
 				}
 				options.MaxFileBytes = int64(n)
 			}
-			settings, err := config.Load(cmd.Flags(), "coordinator")
-			if err != nil {
-				return config.Kind(config.ErrUsage, err)
-			}
-			r, err := openResult(settings.Home, args[0])
+			r, err := state.open(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -77,6 +76,7 @@ digest, spec, and the hash of every file. transformers opens the directory as an
 	cmd.Flags().StringVar(&format, "format", "hf", "what to write: "+exportFormats)
 	cmd.Flags().StringVar(&dtype, "dtype", "", "type of the written weights: bf16, fp16 or fp32 (default: the base's)")
 	cmd.Flags().StringVar(&maxFile, "max-file", "", "cut the weights into files of at most so many bytes, for example 2GB (default: 5GB)")
+	state = addStateFlags(cmd)
 	cmd.MarkFlagRequired("output")
 	addJSONFlag(cmd)
 	return cmd

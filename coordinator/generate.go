@@ -16,6 +16,7 @@ import (
 func newGenerateCmd() *cobra.Command {
 	var modelDir, prompt string
 	var maxNew int
+	var state *which
 	cmd := &cobra.Command{
 		Use:   "generate (--model DIR | RUN) --prompt TEXT",
 		Short: "Continue a text greedily",
@@ -24,7 +25,7 @@ func newGenerateCmd() *cobra.Command {
 			if maxNew < 1 {
 				return config.Usagef("--max-new %d: must be at least 1", maxNew)
 			}
-			dir, w, closeModel, err := openModel(cmd, args, modelDir)
+			dir, w, closeModel, err := openModel(cmd, args, modelDir, state)
 			if err != nil {
 				return err
 			}
@@ -57,6 +58,7 @@ func newGenerateCmd() *cobra.Command {
 	cmd.Flags().StringVar(&modelDir, "model", "", "Hugging Face directory of the model")
 	cmd.Flags().StringVar(&prompt, "prompt", "", "text to continue")
 	cmd.Flags().IntVar(&maxNew, "max-new", 32, "most tokens to add")
+	state = addStateFlags(cmd)
 	cmd.MarkFlagRequired("prompt")
 	addJSONFlag(cmd)
 	return cmd

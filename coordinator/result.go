@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +19,7 @@ import (
 	"github.com/torctrain/torc/model/cpu"
 )
 
-// result is an ended run as the coordinator keeps it under $TORC_HOME/runs/RUN.
+// result is a State of a run: the last one, as the coordinator keeps it under $TORC_HOME/runs/RUN, or a checkpoint.
 type result struct {
 	spec  *spec.Resolved
 	state *checkpoints.State
@@ -28,7 +27,7 @@ type result struct {
 	cache cache.Dir
 }
 
-// openResult reads a run's final State and finds its base model by content.
+// openResult reads a run's final State. Its base is laid out apart.
 func openResult(home, run string) (*result, error) {
 	dir := filepath.Join(home, "runs", run)
 	if run == "" || run != filepath.Base(run) {
@@ -41,13 +40,13 @@ func openResult(home, run string) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{cache: factorCache(home)}
+	r := &result{}
 	if r.spec, err = spec.FromJSON(text); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "spec.json"), err)
 	}
 	f, err := os.Open(filepath.Join(dir, "state"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("run %s has no final State yet: wait for its end, or stop it", run)
+		return nil, fmt.Errorf("run %s has no final State yet: wait for its end, stop it, or read a checkpoint with --checkpoint newest", run)
 	}
 	if err != nil {
 		return nil, err
@@ -57,43 +56,54 @@ func openResult(home, run string) (*result, error) {
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	if r.state.Spec != r.spec.Hash() {
-		return nil, fmt.Errorf("%s belongs to another spec (%x) than %s (%x)", f.Name(), r.state.Spec[:6], "spec.json", sha256.Sum256(text))
+		hash := r.spec.Hash()
+		return nil, fmt.Errorf("%s belongs to the spec %x, spec.json beside it has %x: they are of two runs", f.Name(), r.state.Spec[:6], hash[:6])
 	}
-	r.base, err = layOutBase(home, r.spec)
-	return r, err
+	return r, nil
 }
 
 // factorCache is where decompositions of weights are kept, for nodes and commands of one home alike.
 func factorCache(home string) cache.Dir { return cache.Dir(filepath.Join(home, "cache", "factors")) }
 
-// close removes what openResult laid out.
+// close removes what layOut made.
 func (r *result) close() { os.RemoveAll(r.base) }
 
-// layOutBase makes a directory that looks like the run's base model, out of files found by content.
-func layOutBase(home string, s *spec.Resolved) (string, error) {
+// layOut makes a directory that looks like the run's base model, out of files found by content: below home, in dir, which may
+// be empty, where launch found them, or by fetch, which may be nil.
+func (r *result) layOut(home, dir string, fetch func(spec.File) (string, error)) error {
+	r.cache = factorCache(home)
 	store, paths := files.Under(home), map[string]string{}
-	for _, f := range s.Files {
+	for _, f := range r.spec.Files {
 		name, ok := strings.CutPrefix(f.Role, "model/")
 		if !ok {
 			continue
 		}
-		path, found, err := store.Find(f.SHA256[:], f.Size, f.Path)
+		hint := f.Path
+		if dir != "" {
+			hint = filepath.Join(dir, name)
+		}
+		path, found, err := store.Find(f.SHA256[:], f.Size, hint)
+		if err == nil && !found && fetch != nil {
+			path, err = fetch(f)
+			found = err == nil
+		}
 		if err != nil {
-			return "", err
+			return fmt.Errorf("get the base model's %s: %w", name, err)
 		}
 		if !found {
-			return "", fmt.Errorf("the base model's %s (sha256 %x) is neither at %s nor below %s: put it back", name, f.SHA256[:6], f.Path, store.Dir)
+			return fmt.Errorf("the base model's %s (sha256 %x) is neither at %s nor below %s: put it back, or name a directory that has it with --base", name, f.SHA256[:6], hint, store.Dir)
 		}
 		paths[name] = path
 	}
-	dir, err := os.MkdirTemp("", "torc-base-*")
-	if err != nil {
-		return "", err
+	var err error
+	if r.base, err = os.MkdirTemp("", "torc-base-*"); err != nil {
+		return err
 	}
-	if err := files.LayOut(dir, paths); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+	if err := files.LayOut(r.base, paths); err != nil {
+		r.close()
+		return err
 	}
-	return dir, nil
+	return nil
 }
 
 // weights are the base's weights with the trained values in place.

@@ -26,7 +26,6 @@ func newVerifyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer r.close()
 			if r.state.Step < uint64(r.spec.Steps) {
 				return fmt.Errorf("run %s was stopped after step %d of %d: verify repeats finished runs only", args[0], r.state.Step, r.spec.Steps)
 			}

@@ -31,6 +31,7 @@ func roles() cluster.Rules {
 
 		"/torc.v1.Checkpoints/List":   view,
 		"/torc.v1.Checkpoints/Tend":   operate,
+		"/torc.v1.Checkpoints/Read":   operate, // what was trained
 		"/torc.v1.Checkpoints/Resume": operate,
 
 		"/torc.v1.Trust/Find":           all,

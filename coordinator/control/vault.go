@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -24,12 +26,45 @@ type vault struct {
 // List tells of the committed checkpoints of a run (pb.Checkpoints).
 func (v vault) List(_ context.Context, req *pb.CheckpointsRequest) (*pb.CheckpointsReply, error) {
 	reply := &pb.CheckpointsReply{}
+	var unwritten error
 	err := v.server.run(req.Run, func(c *core, _ time.Time, r *run) {
+		reply.Spec, unwritten = r.spec.JSON()
 		for _, k := range r.committed {
 			reply.Checkpoints = append(reply.Checkpoints, &pb.CheckpointInfo{Manifest: k.text, Holders: c.holders(k.manifest), UnixNano: k.at.UnixNano()})
 		}
 	})
-	return reply, err
+	return reply, errors.Join(err, unwritten)
+}
+
+// Read passes on part of a piece from the node that keeps it (pb.Checkpoints). Whoever asks checks what comes.
+func (v vault) Read(req *pb.HeldPieceRequest, stream grpc.ServerStreamingServer[pb.PiecePart]) error {
+	var at view.Member
+	v.server.do(func(c *core, _ time.Time) {
+		for _, n := range c.sorted() {
+			if n.id.Name == req.Node && n.session != 0 {
+				at = view.Member{Node: n.id, Addr: n.addr}
+			}
+		}
+	})
+	if at.Addr == "" {
+		return status.Errorf(codes.Unavailable, "node %s does not attend: start it again", req.Node)
+	}
+	conn, err := v.server.dialMember(at)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	parts, err := pb.NewPiecesClient(conn).Read(stream.Context(), req.Piece)
+	for err == nil {
+		var part *pb.PiecePart
+		if part, err = parts.Recv(); err == nil {
+			err = stream.Send(part)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // Resume lets a run go on that was stopped or has failed (pb.Checkpoints).

@@ -181,20 +181,7 @@ func TestTheMirrorSurvivesAllDisks(t *testing.T) {
 	set := []string{"--set", "steps=90", "--set", "checkpoint.every=60", "--set", "checkpoint.mirror=" + mirror}
 	launch := start(t, p.home, "coordinator", append([]string{"launch", filepath.Join(dir, "spec.yaml"), "--coordinator", p.addr, "--insecure"}, set...)...)
 	run := launch.await(t, `run (\S+) is`)[1]
-	p.committed(run, 60)
-	for {
-		pieces, err := filepath.Glob(filepath.Join(mirror, run, "*.piece"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(pieces) == 6 {
-			break
-		}
-		if t.Context().Err() != nil {
-			t.Fatalf("the mirror has %v", pieces)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	p.mirrored(mirror, run, p.committed(run, 60))
 	p.off()
 	for _, name := range []string{"ada", "bob", "cleo"} {
 		p.burn(name)
@@ -203,6 +190,22 @@ func TestTheMirrorSurvivesAllDisks(t *testing.T) {
 	if got, want := p.finished(run), alone(t, dir, set); got != want {
 		t.Errorf("digest is %s, undisturbed %s", got, want)
 	}
+}
+
+// mirrored waits until the mirror has all pieces of a step.
+func (p *power) mirrored(mirror, run string, step uint64) {
+	p.t.Helper()
+	var pieces []string
+	for begin := time.Now(); time.Since(begin) < deadline; time.Sleep(10 * time.Millisecond) {
+		var err error
+		if pieces, err = filepath.Glob(filepath.Join(mirror, run, fmt.Sprintf("%012d-*.piece", step))); err != nil {
+			p.t.Fatal(err)
+		}
+		if len(pieces) == 6 {
+			return
+		}
+	}
+	p.t.Fatalf("the mirror has %v of step %d", pieces, step)
 }
 
 func alone(t *testing.T, dir string, set []string) string {

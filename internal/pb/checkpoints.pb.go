@@ -662,6 +662,58 @@ func (x *PieceRequest) GetLength() int64 {
 	return 0
 }
 
+type HeldPieceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"` // its name
+	Piece         *PieceRequest          `protobuf:"bytes,2,opt,name=piece,proto3" json:"piece,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldPieceRequest) Reset() {
+	*x = HeldPieceRequest{}
+	mi := &file_checkpoints_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldPieceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldPieceRequest) ProtoMessage() {}
+
+func (x *HeldPieceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_checkpoints_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldPieceRequest.ProtoReflect.Descriptor instead.
+func (*HeldPieceRequest) Descriptor() ([]byte, []int) {
+	return file_checkpoints_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HeldPieceRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *HeldPieceRequest) GetPiece() *PieceRequest {
+	if x != nil {
+		return x.Piece
+	}
+	return nil
+}
+
 type PiecePart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Size          int64                  `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of the whole, with the first part
@@ -672,7 +724,7 @@ type PiecePart struct {
 
 func (x *PiecePart) Reset() {
 	*x = PiecePart{}
-	mi := &file_checkpoints_proto_msgTypes[8]
+	mi := &file_checkpoints_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +736,7 @@ func (x *PiecePart) String() string {
 func (*PiecePart) ProtoMessage() {}
 
 func (x *PiecePart) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[8]
+	mi := &file_checkpoints_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +749,7 @@ func (x *PiecePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PiecePart.ProtoReflect.Descriptor instead.
 func (*PiecePart) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{8}
+	return file_checkpoints_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PiecePart) GetSize() int64 {
@@ -725,7 +777,7 @@ type KeepRequest struct {
 
 func (x *KeepRequest) Reset() {
 	*x = KeepRequest{}
-	mi := &file_checkpoints_proto_msgTypes[9]
+	mi := &file_checkpoints_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +789,7 @@ func (x *KeepRequest) String() string {
 func (*KeepRequest) ProtoMessage() {}
 
 func (x *KeepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[9]
+	mi := &file_checkpoints_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +802,7 @@ func (x *KeepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
 func (*KeepRequest) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{9}
+	return file_checkpoints_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *KeepRequest) GetManifest() []byte {
@@ -786,7 +838,7 @@ type KeepReply struct {
 
 func (x *KeepReply) Reset() {
 	*x = KeepReply{}
-	mi := &file_checkpoints_proto_msgTypes[10]
+	mi := &file_checkpoints_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +850,7 @@ func (x *KeepReply) String() string {
 func (*KeepReply) ProtoMessage() {}
 
 func (x *KeepReply) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[10]
+	mi := &file_checkpoints_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +863,7 @@ func (x *KeepReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepReply.ProtoReflect.Descriptor instead.
 func (*KeepReply) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{10}
+	return file_checkpoints_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *KeepReply) GetPieces() int32 {
@@ -851,7 +903,7 @@ type CheckpointsRequest struct {
 
 func (x *CheckpointsRequest) Reset() {
 	*x = CheckpointsRequest{}
-	mi := &file_checkpoints_proto_msgTypes[11]
+	mi := &file_checkpoints_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +915,7 @@ func (x *CheckpointsRequest) String() string {
 func (*CheckpointsRequest) ProtoMessage() {}
 
 func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[11]
+	mi := &file_checkpoints_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +928,7 @@ func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{11}
+	return file_checkpoints_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckpointsRequest) GetRun() string {
@@ -889,13 +941,14 @@ func (x *CheckpointsRequest) GetRun() string {
 type CheckpointsReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Checkpoints   []*CheckpointInfo      `protobuf:"bytes,1,rep,name=checkpoints,proto3" json:"checkpoints,omitempty"` // the newest first
+	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`               // the run's resolved spec
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckpointsReply) Reset() {
 	*x = CheckpointsReply{}
-	mi := &file_checkpoints_proto_msgTypes[12]
+	mi := &file_checkpoints_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +960,7 @@ func (x *CheckpointsReply) String() string {
 func (*CheckpointsReply) ProtoMessage() {}
 
 func (x *CheckpointsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[12]
+	mi := &file_checkpoints_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,12 +973,19 @@ func (x *CheckpointsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsReply.ProtoReflect.Descriptor instead.
 func (*CheckpointsReply) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{12}
+	return file_checkpoints_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckpointsReply) GetCheckpoints() []*CheckpointInfo {
 	if x != nil {
 		return x.Checkpoints
+	}
+	return nil
+}
+
+func (x *CheckpointsReply) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
 	}
 	return nil
 }
@@ -941,7 +1001,7 @@ type CheckpointInfo struct {
 
 func (x *CheckpointInfo) Reset() {
 	*x = CheckpointInfo{}
-	mi := &file_checkpoints_proto_msgTypes[13]
+	mi := &file_checkpoints_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1013,7 @@ func (x *CheckpointInfo) String() string {
 func (*CheckpointInfo) ProtoMessage() {}
 
 func (x *CheckpointInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[13]
+	mi := &file_checkpoints_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1026,7 @@ func (x *CheckpointInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointInfo.ProtoReflect.Descriptor instead.
 func (*CheckpointInfo) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{13}
+	return file_checkpoints_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckpointInfo) GetManifest() []byte {
@@ -1001,7 +1061,7 @@ type TendRequest struct {
 
 func (x *TendRequest) Reset() {
 	*x = TendRequest{}
-	mi := &file_checkpoints_proto_msgTypes[14]
+	mi := &file_checkpoints_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1073,7 @@ func (x *TendRequest) String() string {
 func (*TendRequest) ProtoMessage() {}
 
 func (x *TendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[14]
+	mi := &file_checkpoints_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1086,7 @@ func (x *TendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TendRequest.ProtoReflect.Descriptor instead.
 func (*TendRequest) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{14}
+	return file_checkpoints_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TendRequest) GetRun() string {
@@ -1059,7 +1119,7 @@ type TendReply struct {
 
 func (x *TendReply) Reset() {
 	*x = TendReply{}
-	mi := &file_checkpoints_proto_msgTypes[15]
+	mi := &file_checkpoints_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1131,7 @@ func (x *TendReply) String() string {
 func (*TendReply) ProtoMessage() {}
 
 func (x *TendReply) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[15]
+	mi := &file_checkpoints_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1144,7 @@ func (x *TendReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TendReply.ProtoReflect.Descriptor instead.
 func (*TendReply) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{15}
+	return file_checkpoints_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TendReply) GetNodes() []*Tended {
@@ -1105,7 +1165,7 @@ type Tended struct {
 
 func (x *Tended) Reset() {
 	*x = Tended{}
-	mi := &file_checkpoints_proto_msgTypes[16]
+	mi := &file_checkpoints_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1177,7 @@ func (x *Tended) String() string {
 func (*Tended) ProtoMessage() {}
 
 func (x *Tended) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[16]
+	mi := &file_checkpoints_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1190,7 @@ func (x *Tended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tended.ProtoReflect.Descriptor instead.
 func (*Tended) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{16}
+	return file_checkpoints_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Tended) GetNode() string {
@@ -1163,7 +1223,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_checkpoints_proto_msgTypes[17]
+	mi := &file_checkpoints_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1235,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[17]
+	mi := &file_checkpoints_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1248,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{17}
+	return file_checkpoints_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResumeRequest) GetRun() string {
@@ -1207,7 +1267,7 @@ type ResumeReply struct {
 
 func (x *ResumeReply) Reset() {
 	*x = ResumeReply{}
-	mi := &file_checkpoints_proto_msgTypes[18]
+	mi := &file_checkpoints_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1279,7 @@ func (x *ResumeReply) String() string {
 func (*ResumeReply) ProtoMessage() {}
 
 func (x *ResumeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_checkpoints_proto_msgTypes[18]
+	mi := &file_checkpoints_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1292,7 @@ func (x *ResumeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeReply.ProtoReflect.Descriptor instead.
 func (*ResumeReply) Descriptor() ([]byte, []int) {
-	return file_checkpoints_proto_rawDescGZIP(), []int{18}
+	return file_checkpoints_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResumeReply) GetStep() uint64 {
@@ -1296,7 +1356,10 @@ const file_checkpoints_proto_rawDesc = "" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\tR\x05piece\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
-	"\x06length\x18\x04 \x01(\x03R\x06length\"3\n" +
+	"\x06length\x18\x04 \x01(\x03R\x06length\"S\n" +
+	"\x10HeldPieceRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12+\n" +
+	"\x05piece\x18\x02 \x01(\v2\x15.torc.v1.PieceRequestR\x05piece\"3\n" +
 	"\tPiecePart\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"{\n" +
@@ -1310,9 +1373,10 @@ const file_checkpoints_proto_rawDesc = "" +
 	"\adamaged\x18\x03 \x03(\tR\adamaged\x12\x16\n" +
 	"\x06mended\x18\x04 \x03(\tR\x06mended\"&\n" +
 	"\x12CheckpointsRequest\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\tR\x03run\"M\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"a\n" +
 	"\x10CheckpointsReply\x129\n" +
-	"\vcheckpoints\x18\x01 \x03(\v2\x17.torc.v1.CheckpointInfoR\vcheckpoints\"u\n" +
+	"\vcheckpoints\x18\x01 \x03(\v2\x17.torc.v1.CheckpointInfoR\vcheckpoints\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\"u\n" +
 	"\x0eCheckpointInfo\x12\x1a\n" +
 	"\bmanifest\x18\x01 \x01(\fR\bmanifest\x12*\n" +
 	"\aholders\x18\x02 \x03(\v2\x10.torc.v1.HoldingR\aholders\x12\x1b\n" +
@@ -1337,10 +1401,11 @@ const file_checkpoints_proto_rawDesc = "" +
 	"\x0eTENDING_REMOVE\x10\x022o\n" +
 	"\x06Pieces\x123\n" +
 	"\x04Read\x12\x15.torc.v1.PieceRequest\x1a\x12.torc.v1.PiecePart0\x01\x120\n" +
-	"\x04Keep\x12\x14.torc.v1.KeepRequest\x1a\x12.torc.v1.KeepReply2\xb7\x01\n" +
+	"\x04Keep\x12\x14.torc.v1.KeepRequest\x1a\x12.torc.v1.KeepReply2\xf0\x01\n" +
 	"\vCheckpoints\x12>\n" +
 	"\x04List\x12\x1b.torc.v1.CheckpointsRequest\x1a\x19.torc.v1.CheckpointsReply\x120\n" +
-	"\x04Tend\x12\x14.torc.v1.TendRequest\x1a\x12.torc.v1.TendReply\x126\n" +
+	"\x04Tend\x12\x14.torc.v1.TendRequest\x1a\x12.torc.v1.TendReply\x127\n" +
+	"\x04Read\x12\x19.torc.v1.HeldPieceRequest\x1a\x12.torc.v1.PiecePart0\x01\x126\n" +
 	"\x06Resume\x12\x16.torc.v1.ResumeRequest\x1a\x14.torc.v1.ResumeReplyB'Z%github.com/torctrain/torc/internal/pbb\x06proto3"
 
 var (
@@ -1356,7 +1421,7 @@ func file_checkpoints_proto_rawDescGZIP() []byte {
 }
 
 var file_checkpoints_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_checkpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_checkpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_checkpoints_proto_goTypes = []any{
 	(Tending)(0),               // 0: torc.v1.Tending
 	(*Saved)(nil),              // 1: torc.v1.Saved
@@ -1367,43 +1432,47 @@ var file_checkpoints_proto_goTypes = []any{
 	(*Holding)(nil),            // 6: torc.v1.Holding
 	(*Resumption)(nil),         // 7: torc.v1.Resumption
 	(*PieceRequest)(nil),       // 8: torc.v1.PieceRequest
-	(*PiecePart)(nil),          // 9: torc.v1.PiecePart
-	(*KeepRequest)(nil),        // 10: torc.v1.KeepRequest
-	(*KeepReply)(nil),          // 11: torc.v1.KeepReply
-	(*CheckpointsRequest)(nil), // 12: torc.v1.CheckpointsRequest
-	(*CheckpointsReply)(nil),   // 13: torc.v1.CheckpointsReply
-	(*CheckpointInfo)(nil),     // 14: torc.v1.CheckpointInfo
-	(*TendRequest)(nil),        // 15: torc.v1.TendRequest
-	(*TendReply)(nil),          // 16: torc.v1.TendReply
-	(*Tended)(nil),             // 17: torc.v1.Tended
-	(*ResumeRequest)(nil),      // 18: torc.v1.ResumeRequest
-	(*ResumeReply)(nil),        // 19: torc.v1.ResumeReply
+	(*HeldPieceRequest)(nil),   // 9: torc.v1.HeldPieceRequest
+	(*PiecePart)(nil),          // 10: torc.v1.PiecePart
+	(*KeepRequest)(nil),        // 11: torc.v1.KeepRequest
+	(*KeepReply)(nil),          // 12: torc.v1.KeepReply
+	(*CheckpointsRequest)(nil), // 13: torc.v1.CheckpointsRequest
+	(*CheckpointsReply)(nil),   // 14: torc.v1.CheckpointsReply
+	(*CheckpointInfo)(nil),     // 15: torc.v1.CheckpointInfo
+	(*TendRequest)(nil),        // 16: torc.v1.TendRequest
+	(*TendReply)(nil),          // 17: torc.v1.TendReply
+	(*Tended)(nil),             // 18: torc.v1.Tended
+	(*ResumeRequest)(nil),      // 19: torc.v1.ResumeRequest
+	(*ResumeReply)(nil),        // 20: torc.v1.ResumeReply
 }
 var file_checkpoints_proto_depIdxs = []int32{
 	2,  // 0: torc.v1.Saved.pieces:type_name -> torc.v1.SavedPiece
 	6,  // 1: torc.v1.Resumption.holders:type_name -> torc.v1.Holding
-	6,  // 2: torc.v1.KeepRequest.holders:type_name -> torc.v1.Holding
-	0,  // 3: torc.v1.KeepRequest.what:type_name -> torc.v1.Tending
-	14, // 4: torc.v1.CheckpointsReply.checkpoints:type_name -> torc.v1.CheckpointInfo
-	6,  // 5: torc.v1.CheckpointInfo.holders:type_name -> torc.v1.Holding
-	0,  // 6: torc.v1.TendRequest.what:type_name -> torc.v1.Tending
-	17, // 7: torc.v1.TendReply.nodes:type_name -> torc.v1.Tended
-	11, // 8: torc.v1.Tended.kept:type_name -> torc.v1.KeepReply
-	8,  // 9: torc.v1.Pieces.Read:input_type -> torc.v1.PieceRequest
-	10, // 10: torc.v1.Pieces.Keep:input_type -> torc.v1.KeepRequest
-	12, // 11: torc.v1.Checkpoints.List:input_type -> torc.v1.CheckpointsRequest
-	15, // 12: torc.v1.Checkpoints.Tend:input_type -> torc.v1.TendRequest
-	18, // 13: torc.v1.Checkpoints.Resume:input_type -> torc.v1.ResumeRequest
-	9,  // 14: torc.v1.Pieces.Read:output_type -> torc.v1.PiecePart
-	11, // 15: torc.v1.Pieces.Keep:output_type -> torc.v1.KeepReply
-	13, // 16: torc.v1.Checkpoints.List:output_type -> torc.v1.CheckpointsReply
-	16, // 17: torc.v1.Checkpoints.Tend:output_type -> torc.v1.TendReply
-	19, // 18: torc.v1.Checkpoints.Resume:output_type -> torc.v1.ResumeReply
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	8,  // 2: torc.v1.HeldPieceRequest.piece:type_name -> torc.v1.PieceRequest
+	6,  // 3: torc.v1.KeepRequest.holders:type_name -> torc.v1.Holding
+	0,  // 4: torc.v1.KeepRequest.what:type_name -> torc.v1.Tending
+	15, // 5: torc.v1.CheckpointsReply.checkpoints:type_name -> torc.v1.CheckpointInfo
+	6,  // 6: torc.v1.CheckpointInfo.holders:type_name -> torc.v1.Holding
+	0,  // 7: torc.v1.TendRequest.what:type_name -> torc.v1.Tending
+	18, // 8: torc.v1.TendReply.nodes:type_name -> torc.v1.Tended
+	12, // 9: torc.v1.Tended.kept:type_name -> torc.v1.KeepReply
+	8,  // 10: torc.v1.Pieces.Read:input_type -> torc.v1.PieceRequest
+	11, // 11: torc.v1.Pieces.Keep:input_type -> torc.v1.KeepRequest
+	13, // 12: torc.v1.Checkpoints.List:input_type -> torc.v1.CheckpointsRequest
+	16, // 13: torc.v1.Checkpoints.Tend:input_type -> torc.v1.TendRequest
+	9,  // 14: torc.v1.Checkpoints.Read:input_type -> torc.v1.HeldPieceRequest
+	19, // 15: torc.v1.Checkpoints.Resume:input_type -> torc.v1.ResumeRequest
+	10, // 16: torc.v1.Pieces.Read:output_type -> torc.v1.PiecePart
+	12, // 17: torc.v1.Pieces.Keep:output_type -> torc.v1.KeepReply
+	14, // 18: torc.v1.Checkpoints.List:output_type -> torc.v1.CheckpointsReply
+	17, // 19: torc.v1.Checkpoints.Tend:output_type -> torc.v1.TendReply
+	10, // 20: torc.v1.Checkpoints.Read:output_type -> torc.v1.PiecePart
+	20, // 21: torc.v1.Checkpoints.Resume:output_type -> torc.v1.ResumeReply
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_checkpoints_proto_init() }
@@ -1417,7 +1486,7 @@ func file_checkpoints_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_checkpoints_proto_rawDesc), len(file_checkpoints_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -175,6 +175,7 @@ var Pieces_ServiceDesc = grpc.ServiceDesc{
 const (
 	Checkpoints_List_FullMethodName   = "/torc.v1.Checkpoints/List"
 	Checkpoints_Tend_FullMethodName   = "/torc.v1.Checkpoints/Tend"
+	Checkpoints_Read_FullMethodName   = "/torc.v1.Checkpoints/Read"
 	Checkpoints_Resume_FullMethodName = "/torc.v1.Checkpoints/Resume"
 )
 
@@ -188,6 +189,8 @@ type CheckpointsClient interface {
 	List(ctx context.Context, in *CheckpointsRequest, opts ...grpc.CallOption) (*CheckpointsReply, error)
 	// Tend has all nodes verify, scrub or remove what they keep of a run.
 	Tend(ctx context.Context, in *TendRequest, opts ...grpc.CallOption) (*TendReply, error)
+	// Read streams part of a piece's file from the node that keeps it, for somebody who reaches the coordinator alone.
+	Read(ctx context.Context, in *HeldPieceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PiecePart], error)
 	// Resume lets a run go on that was stopped or has failed.
 	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeReply, error)
 }
@@ -220,6 +223,25 @@ func (c *checkpointsClient) Tend(ctx context.Context, in *TendRequest, opts ...g
 	return out, nil
 }
 
+func (c *checkpointsClient) Read(ctx context.Context, in *HeldPieceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PiecePart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Checkpoints_ServiceDesc.Streams[0], Checkpoints_Read_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[HeldPieceRequest, PiecePart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Checkpoints_ReadClient = grpc.ServerStreamingClient[PiecePart]
+
 func (c *checkpointsClient) Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResumeReply)
@@ -240,6 +262,8 @@ type CheckpointsServer interface {
 	List(context.Context, *CheckpointsRequest) (*CheckpointsReply, error)
 	// Tend has all nodes verify, scrub or remove what they keep of a run.
 	Tend(context.Context, *TendRequest) (*TendReply, error)
+	// Read streams part of a piece's file from the node that keeps it, for somebody who reaches the coordinator alone.
+	Read(*HeldPieceRequest, grpc.ServerStreamingServer[PiecePart]) error
 	// Resume lets a run go on that was stopped or has failed.
 	Resume(context.Context, *ResumeRequest) (*ResumeReply, error)
 	mustEmbedUnimplementedCheckpointsServer()
@@ -257,6 +281,9 @@ func (UnimplementedCheckpointsServer) List(context.Context, *CheckpointsRequest)
 }
 func (UnimplementedCheckpointsServer) Tend(context.Context, *TendRequest) (*TendReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tend not implemented")
+}
+func (UnimplementedCheckpointsServer) Read(*HeldPieceRequest, grpc.ServerStreamingServer[PiecePart]) error {
+	return status.Error(codes.Unimplemented, "method Read not implemented")
 }
 func (UnimplementedCheckpointsServer) Resume(context.Context, *ResumeRequest) (*ResumeReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
@@ -318,6 +345,17 @@ func _Checkpoints_Tend_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Checkpoints_Read_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(HeldPieceRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CheckpointsServer).Read(m, &grpc.GenericServerStream[HeldPieceRequest, PiecePart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Checkpoints_ReadServer = grpc.ServerStreamingServer[PiecePart]
+
 func _Checkpoints_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResumeRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +394,12 @@ var Checkpoints_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Checkpoints_Resume_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Read",
+			Handler:       _Checkpoints_Read_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "checkpoints.proto",
 }

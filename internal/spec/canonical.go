@@ -36,9 +36,22 @@ var notResult = [][]string{
 
 // Hash is the SHA-256 of the result part of r. It panics if r holds a number that JSON has not, which Check refuses.
 func (r *Resolved) Hash() [32]byte {
-	tree, err := r.tree()
+	tree, err := r.resultTree()
 	if err != nil {
 		panic("spec: Hash of a spec that has not passed Check: " + err.Error())
+	}
+	text, err := encode(tree)
+	if err != nil {
+		panic("spec: Hash: " + err.Error())
+	}
+	return sha256.Sum256(append([]byte("torc spec 1\n"), text...))
+}
+
+// resultTree is tree without what cannot influence a result.
+func (r *Resolved) resultTree() (map[string]any, error) {
+	tree, err := r.tree()
+	if err != nil {
+		return nil, err
 	}
 	for _, path := range notResult {
 		section := tree
@@ -50,11 +63,7 @@ func (r *Resolved) Hash() [32]byte {
 	for _, f := range tree["files"].([]any) {
 		delete(f.(map[string]any), "path")
 	}
-	text, err := encode(tree)
-	if err != nil {
-		panic("spec: Hash: " + err.Error())
-	}
-	return sha256.Sum256(append([]byte("torc spec 1\n"), text...))
+	return tree, nil
 }
 
 // FromJSON reads what JSON wrote and checks it.

@@ -3,12 +3,9 @@ package train
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -120,137 +117,19 @@ func (p pieces) Read(req *pb.PieceRequest, stream grpc.ServerStreamingServer[pb.
 }
 
 // remote is pieces at other nodes.
-type remote struct {
-	dial    func(addr string) (*grpc.ClientConn, error)
-	holders []*pb.Holding
+func (m *Member) remote(holders []*pb.Holding) checkpoints.Remote {
+	return checkpoints.Remote{Holders: holders, Dial: func(h *pb.Holding) (checkpoints.PieceServer, error) {
+		conn, err := m.cfg.Dial(h.Addr)
+		return pieceServer{conn}, err
+	}}
 }
 
-// Copies implements checkpoints.PieceSource.
-func (r remote) Copies(_ context.Context, m *checkpoints.Manifest) ([]checkpoints.Copy, error) {
-	var all []checkpoints.Copy
-	for _, h := range r.holders {
-		for _, i := range h.Pieces {
-			all = append(all, checkpoints.Copy{Index: int(i), Holder: h.Node, Open: func(ctx context.Context) (checkpoints.PieceReader, error) {
-				conn, err := r.dial(h.Addr)
-				if err != nil {
-					return nil, err
-				}
-				p := &remotePiece{ctx: ctx, conn: conn, run: m.Run, name: m.Piece(int(i)).String(), size: -1}
-				return p, nil
-			}})
-		}
-	}
-	// One piece of each holder after the other, so that all of them send at once.
-	turn := func(c checkpoints.Copy) int {
-		n := 0
-		for _, o := range all {
-			if o.Holder == c.Holder && o.Index < c.Index {
-				n++
-			}
-		}
-		return n
-	}
-	slices.SortStableFunc(all, func(a, b checkpoints.Copy) int { return turn(a) - turn(b) })
-	return all, nil
-}
+// pieceServer is a node that serves pieces.
+type pieceServer struct{ *grpc.ClientConn }
 
-// pieceSilence is how long another node may take for the next part of a piece.
-const pieceSilence = 10 * time.Second
-
-// remotePiece reads a piece at another node, forward over one stream as long as reads follow each other.
-type remotePiece struct {
-	ctx       context.Context
-	conn      *grpc.ClientConn
-	run, name string
-	size      int64 // −1: not known yet
-
-	cancel context.CancelFunc
-	stream grpc.ServerStreamingClient[pb.PiecePart]
-	at     int64
-	data   []byte
-}
-
-// Size implements checkpoints.PieceReader.
-func (p *remotePiece) Size() (int64, error) {
-	if p.size < 0 {
-		if err := p.seek(0, 1); err != nil {
-			return 0, err
-		}
-		p.stop()
-	}
-	return p.size, nil
-}
-
-// ReadAt implements io.ReaderAt.
-func (p *remotePiece) ReadAt(b []byte, off int64) (int, error) {
-	if size, err := p.Size(); err != nil {
-		return 0, err
-	} else if off >= size {
-		return 0, io.EOF
-	}
-	if p.stream == nil || p.at != off {
-		if err := p.seek(off, 0); err != nil {
-			return 0, err
-		}
-	}
-	n := 0
-	for n < len(b) {
-		if len(p.data) == 0 {
-			if p.at >= p.size {
-				return n, io.EOF
-			}
-			if err := p.more(); err != nil {
-				return n, err
-			}
-		}
-		m := copy(b[n:], p.data)
-		p.data, p.at, n = p.data[m:], p.at+int64(m), n+m
-	}
-	return n, nil
-}
-
-// seek begins a stream at off.
-func (p *remotePiece) seek(off, length int64) error {
-	p.stop()
-	ctx, cancel := context.WithCancel(p.ctx)
-	stream, err := pb.NewPiecesClient(p.conn).Read(ctx, &pb.PieceRequest{Run: p.run, Piece: p.name, Offset: off, Length: length})
-	if err != nil {
-		cancel()
-		return err
-	}
-	p.cancel, p.stream, p.at, p.data = cancel, stream, off, nil
-	return p.more()
-}
-
-// more receives the next part.
-func (p *remotePiece) more() error {
-	timer := time.AfterFunc(pieceSilence, p.cancel)
-	defer timer.Stop()
-	part, err := p.stream.Recv()
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return fmt.Errorf("read piece %s: %w", p.name, err)
-	}
-	if p.size < 0 {
-		p.size = part.Size
-	}
-	p.data = part.Data
-	return nil
-}
-
-func (p *remotePiece) stop() {
-	if p.cancel != nil {
-		p.cancel()
-	}
-	p.cancel, p.stream, p.data = nil, nil, nil
-}
-
-// Close implements io.Closer.
-func (p *remotePiece) Close() error {
-	p.stop()
-	return p.conn.Close()
+// Read implements checkpoints.PieceServer.
+func (s pieceServer) Read(ctx context.Context, req *pb.PieceRequest) (checkpoints.PieceParts, error) {
+	return pb.NewPiecesClient(s).Read(ctx, req)
 }
 
 // local is pieces on this node's disk.

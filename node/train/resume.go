@@ -38,7 +38,7 @@ func (w *work) newSaver() *saver {
 	}
 	s := newSaver(&w.member.cfg, w.id, r.Hash(), r.Checkpoint, w.log, w.member.nudge)
 	s.open = func() (*checkpoints.Store, error) { return w.member.vault.at(s) }
-	s.lead = r.Method.Lead > 0
+	s.text, s.lead = w.order.Spec, r.Method.Lead > 0
 	return s
 }
 
@@ -102,7 +102,7 @@ func (w *work) resume(ctx context.Context, job *Job) (*Trainer, error) {
 
 // sources is where pieces may be: here, at the nodes that were named, in the mirror.
 func (w *work) sources(r *spec.Resolved, from *pb.Resumption) checkpoints.PieceSource {
-	all := checkpoints.Sources{local{w.member}, remote{w.member.cfg.Dial, from.Holders}}
+	all := checkpoints.Sources{local{w.member}, w.member.remote(from.Holders)}
 	if mirror := r.Checkpoint.Mirror; mirror != "" {
 		all = append(all, checkpoints.Dir(w.member.cfg.Disk, filepath.Join(mirror, w.id)))
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/internal/view"
 )
 
@@ -29,7 +31,8 @@ type saver struct {
 	node  string
 	spec  [32]byte
 	cfg   checkpoints.Config
-	lead  bool // State has a second θ while sets are selected beside the steps
+	text  []byte // the resolved spec
+	lead  bool   // State has a second θ while sets are selected beside the steps
 	disk  checkpoints.FS
 	dir   string
 	open  func() (*checkpoints.Store, error)
@@ -57,6 +60,8 @@ const (
 	maxJobs = 64
 	// slowDisk is how long a step waits for the checkpoint before to be written. Then this member leaves one out.
 	slowDisk = time.Second
+	// lastSave is how long the end of a run that was stopped waits for its last checkpoint to be written.
+	lastSave = 30 * time.Second
 	// mirrorRate is how many bytes a second a member copies to the mirror at the most.
 	mirrorRate = 64 << 20
 )
@@ -140,7 +145,7 @@ func (s *saver) reserve(st *checkpoints.State) {
 // take begins a checkpoint of st, which is free to change again when take returns.
 func (s *saver) take(ctx context.Context, st *checkpoints.State, totals Totals, indices []int) {
 	began := time.Now()
-	if !s.claim(ctx) {
+	if !s.claim(ctx, slowDisk) {
 		s.log.Warn("left a checkpoint out: the one before is still being written", "step", st.Step)
 		return
 	}
@@ -161,14 +166,14 @@ func (s *saver) take(ctx context.Context, st *checkpoints.State, totals Totals, 
 	}
 }
 
-// claim gets the token of copy, if need be after a while.
-func (s *saver) claim(ctx context.Context) bool {
+// claim gets the token of copy, if need be after a while, but none longer than patience.
+func (s *saver) claim(ctx context.Context, patience time.Duration) bool {
 	select {
 	case <-s.free:
 		return true
 	default:
 	}
-	timer := time.NewTimer(slowDisk)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-s.free:
@@ -179,9 +184,9 @@ func (s *saver) claim(ctx context.Context) bool {
 	return false
 }
 
-// settle waits until what was taken is written, for as long as a slow disk is waited for.
+// settle waits until what was taken is written, or as long as the last save of a run is waited for.
 func (s *saver) settle(ctx context.Context) {
-	if s.claim(ctx) {
+	if s.claim(ctx, lastSave) {
 		s.release()
 	}
 }
@@ -237,7 +242,7 @@ func (s *saver) obey(o *pb.Save) {
 		indices = append(indices, int(i))
 	}
 	s.do(func(ctx context.Context, store *checkpoints.Store) {
-		if !s.claim(ctx) {
+		if !s.claim(ctx, slowDisk) {
 			return
 		}
 		defer s.release()
@@ -277,10 +282,37 @@ func (s *saver) committed(text []byte) {
 			return
 		}
 		dir := filepath.Join(s.cfg.Mirror, s.run)
-		if err := store.Mirror(ctx, m, s.node, dir, rate.NewLimiter(mirrorRate, 1<<20)); err != nil && ctx.Err() == nil {
+		err = s.claimDir(dir)
+		if err == nil {
+			err = store.Mirror(ctx, m, s.node, dir, rate.NewLimiter(mirrorRate, 1<<20))
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Error("a checkpoint is not mirrored from here", "err", err)
 		}
 	})
+}
+
+// claimDir makes dir this run's, or says what is different in the run that it belongs to.
+func (s *saver) claimDir(dir string) error {
+	err := checkpoints.KeepSpec(s.disk, dir, s.node, s.text)
+	if !errors.Is(err, checkpoints.ErrOtherSpec) {
+		return err
+	}
+	text, unread := checkpoints.ReadSpec(s.disk, dir)
+	there, malformed := spec.FromJSON(text)
+	here, odd := spec.FromJSON(s.text)
+	if err := errors.Join(unread, malformed, odd); err != nil {
+		return err
+	}
+	hash := there.Hash()
+	if hash == s.spec {
+		return nil // only names, members or the like differ
+	}
+	differences, odd := spec.Differences(here, there)
+	if odd != nil {
+		return odd
+	}
+	return fmt.Errorf("%w: it has the spec %x, this run %x; %s: move its directory away", err, hash[:6], s.spec[:6], strings.Join(differences, "; "))
 }
 
 // do has something done later, unless too much waits already: the coordinator says it again.

@@ -45,12 +45,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		took, busy := time.Since(began), threadTime(b)-busy
 		stall, worst = stall+took, max(worst, took)
 		cpu, worstCPU = cpu+busy, max(worstCPU, busy)
-		if !s.claim(ctx) {
-			for !s.claim(ctx) && ctx.Err() == nil {
-				continue // a slow disk: the benchmark waits for it
-			}
-		}
-		s.release()
+		s.settle(ctx)
 		save += time.Since(began) - took
 	}
 	n := float64(b.N)

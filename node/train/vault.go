@@ -30,6 +30,9 @@ func (v *vault) at(s *saver) (*checkpoints.Store, error) {
 	if store := v.stores[s.dir]; store != nil {
 		return store, nil
 	}
+	if err := s.claimDir(s.dir); err != nil {
+		return nil, err
+	}
 	store, err := checkpoints.OpenStore(s.disk, s.dir, s.spec, s.cfg)
 	if err == nil {
 		if v.stores == nil {
@@ -97,7 +100,7 @@ func (p pieces) scrub(ctx context.Context, store *checkpoints.Store, m *checkpoi
 		if req.What != pb.Tending_TENDING_SCRUB {
 			continue
 		}
-		if _, err := store.Rebuild(ctx, m, d.Piece.Index, checkpoints.Sources{store, remote{c.Dial, req.Holders}}); err != nil {
+		if _, err := store.Rebuild(ctx, m, d.Piece.Index, checkpoints.Sources{store, p.member.remote(req.Holders)}); err != nil {
 			return reply, fmt.Errorf("%s is damaged and cannot be made again: %w", d.Name, err)
 		}
 		c.Log.Warn("made a piece again", "piece", d.Name, "why", d.Err)
