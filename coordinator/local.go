@@ -26,7 +26,11 @@ import (
 
 // launchLocal runs a whole cluster on this machine for one run.
 func launchLocal(cmd *cobra.Command, r *spec.Resolved, n int) error {
-	info, err := localRun(cmd, r, n)
+	settings, err := config.Load(cmd.Flags(), "coordinator")
+	if err != nil {
+		return config.Kind(config.ErrUsage, err)
+	}
+	info, err := localRun(cmd, settings.Home, r, n)
 	if err != nil {
 		return err
 	}
@@ -39,23 +43,19 @@ func launchLocal(cmd *cobra.Command, r *spec.Resolved, n int) error {
 	return nil
 }
 
-// localRun starts a coordinator in this process and n node processes, makes the run and ends them all. Ctrl-C stops the
-// run at its next step, not the cluster: that ends when the run has.
-func localRun(cmd *cobra.Command, r *spec.Resolved, n int) (*pb.RunInfo, error) {
-	settings, err := config.Load(cmd.Flags(), "coordinator")
-	if err != nil {
-		return nil, config.Kind(config.ErrUsage, err)
-	}
+// localRun starts a coordinator in this process and n node processes, all of which keep their state below home, makes the
+// run and ends them. Ctrl-C stops the run at its next step, not the cluster: that ends when the run has.
+func localRun(cmd *cobra.Command, home string, r *spec.Resolved, n int) (*pb.RunInfo, error) {
 	if n < r.Members.Min {
 		return nil, config.Usagef("--local %d: members.min is %d: start as many, or lower it with --set members.min=%d", n, r.Members.Min, n)
 	}
 	g, ctx := errgroup.WithContext(context.WithoutCancel(cmd.Context()))
 	var info *pb.RunInfo
 	g.Go(func() (err error) {
-		info, err = runLocal(cmd, ctx, g, settings.Home, r, n)
+		info, err = runLocal(cmd, ctx, g, home, r, n)
 		return err
 	})
-	err = g.Wait()
+	err := g.Wait()
 	return info, err
 }
 

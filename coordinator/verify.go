@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +36,12 @@ func newVerifyCmd() *cobra.Command {
 			again := *r.spec
 			again.Name = args[0] + "-verify"
 			again.Members = spec.Members{Min: 1} // who takes part does not show
-			info, err := localRun(cmd, &again, 1)
+			home, err := homeBeside(settings.Home)
 			if err != nil {
+				return err
+			}
+			info, err := localRun(cmd, home, &again, 1)
+			if err := errors.Join(err, os.RemoveAll(home)); err != nil {
 				return err
 			}
 			switch info.State {
@@ -61,4 +68,20 @@ func newVerifyCmd() *cobra.Command {
 	}
 	addJSONFlag(cmd)
 	return cmd
+}
+
+// homeBeside makes a home with the same cache, in which a run can be repeated while a coordinator serves from the first.
+func homeBeside(home string) (string, error) {
+	cache, err := filepath.Abs(filepath.Join(home, "cache"))
+	if err != nil {
+		return "", err
+	}
+	beside, err := os.MkdirTemp(home, "verify-")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Symlink(cache, filepath.Join(beside, "cache")); err != nil {
+		return "", errors.Join(err, os.RemoveAll(beside))
+	}
+	return beside, nil
 }

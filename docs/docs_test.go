@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // block is a fenced block of a page: its words after the fence, and its lines.
@@ -71,8 +73,16 @@ func programs(t *testing.T) string {
 	return dir
 }
 
-// ours are the pages whose blocks say where they run.
-var ours = []string{"install.md", "bare-metal.md", "failures.md", "kubernetes.md"}
+// elsewhere counts, for each page with commands, the blocks that this test does not run, by where they run instead: as root on
+// a machine of one's own, in the source tree, on a Kubernetes cluster.
+var elsewhere = map[string]map[string]int{
+	"../README.md":  {"sh source": 1},
+	"guide.md":      {"sh source": 1},
+	"install.md":    {"sh root": 1, "sh source": 2},
+	"bare-metal.md": {"sh root": 3},
+	"failures.md":   {"sh cluster": 1},
+	"kubernetes.md": {"sh cluster": 7},
+}
 
 func TestCommandsOfThePages(t *testing.T) {
 	bin := programs(t)
@@ -81,9 +91,44 @@ func TestCommandsOfThePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("exist", func(t *testing.T) { commandsExist(t, bin, append(pages, "../README.md")) })
-	for _, page := range ours {
-		t.Run(page, func(t *testing.T) { walk(t, bin, page) })
+	for _, page := range slices.Sorted(maps.Keys(elsewhere)) {
+		t.Run(strings.TrimPrefix(page, "../"), func(t *testing.T) { walk(t, bin, page) })
 	}
+}
+
+// material puts what the guide's reader brings into dir: a model, data, and the guide's own spec with fewer steps.
+func material(t *testing.T, dir string) {
+	t.Helper()
+	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"examples": "", "base": "base", "train.jsonl": "arithmetic/train.jsonl"} {
+		if err := os.Symlink(filepath.Join(examples, target), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	test, err := os.ReadFile(filepath.Join(examples, "arithmetic/test.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(test, []byte("\n"))
+	write := func(name string, text []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("test.jsonl", bytes.Join(lines[:8], nil))
+	steps := regexp.MustCompile(`(?m)^steps: \d+ `)
+	for _, b := range blocks(t, "guide.md") {
+		if text := strings.Join(b.lines, "\n"); b.kind == "yaml" && steps.MatchString(text) {
+			text = steps.ReplaceAllString(text, "steps: 4 ")
+			write("spec.yaml", []byte(text))
+			write("run.yaml", []byte(text))
+			return
+		}
+	}
+	t.Fatal("guide.md has no spec")
 }
 
 var (
@@ -100,16 +145,20 @@ func commandsExist(t *testing.T, bin string, pages []string) {
 	}
 	helps, checked := map[string]string{}, 0
 	for _, page := range pages {
+		var lines []string
 		for _, b := range blocks(t, page) {
 			for _, line := range b.lines {
 				if m := makeCall.FindStringSubmatch(line); m != nil && !bytes.Contains(makefile, []byte("\n"+m[1]+":")) {
 					t.Errorf("%s: %s: there is no such target", page, line)
 				}
-				for _, m := range call.FindAllStringSubmatch(line, -1) {
-					checked++
-					if why := missing(t, bin, helps, m[1], strings.Fields(m[2]), m[2]); why != "" {
-						t.Errorf("%s: %s: %s", page, strings.TrimSpace(line), why)
-					}
+				lines = append(lines, line)
+			}
+		}
+		for _, line := range append(lines, spans(t, page)...) {
+			for _, m := range call.FindAllStringSubmatch(line, -1) {
+				checked++
+				if why := missing(t, bin, helps, m[1], strings.Fields(m[2]), m[2]); why != "" {
+					t.Errorf("%s: %s: %s", page, strings.TrimSpace(line), why)
 				}
 			}
 		}
@@ -117,6 +166,25 @@ func commandsExist(t *testing.T, bin string, pages []string) {
 	if checked < 30 {
 		t.Errorf("only %d commands found on all pages: is the pattern right?", checked)
 	}
+}
+
+var (
+	fenced = regexp.MustCompile("(?s)\n```.*?\n```")
+	span   = regexp.MustCompile("`([^`]+)`")
+)
+
+// spans are the pieces of code within a page's sentences.
+func spans(t *testing.T, page string) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, m := range span.FindAllSubmatch(fenced.ReplaceAll(text, nil), -1) {
+		all = append(all, strings.Join(strings.Fields(string(m[1])), " "))
+	}
+	return all
 }
 
 // missing says what a command line names that the program does not have.
@@ -170,13 +238,7 @@ type walker struct {
 // walk runs the sh blocks of a page in their order.
 func walk(t *testing.T, bin, page string) {
 	dir := t.TempDir()
-	examples, err := filepath.Abs("../examples")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(examples, filepath.Join(dir, "examples")); err != nil {
-		t.Fatal(err)
-	}
+	material(t, dir)
 	coordinator, link := free(t), free(t)
 	w := &walker{
 		t: t, page: page, dir: dir,
@@ -185,10 +247,10 @@ func walk(t *testing.T, bin, page string) {
 		// One machine plays them all, at ports that are free here.
 		replace: strings.NewReplacer(
 			"coordinator.example.net:7170", coordinator, "coordinator.example.net", coordinator, "--listen 0.0.0.0:7172", "--listen 127.0.0.1:0",
-			"node1.example.net:7199", link, "--listen 0.0.0.0:7199", "--listen "+link, "--listen 0.0.0.0", "--listen "+coordinator,
+			"HOST:7170", coordinator, "DIR", "base", "BASE", "base", "node1.example.net:7199", link, "--listen 0.0.0.0:7199", "--listen "+link, "--listen 0.0.0.0", "--listen "+coordinator,
 		),
 	}
-	ran := 0
+	ran, passed := 0, map[string]int{}
 	for _, b := range blocks(t, page) {
 		switch b.kind {
 		case "sh":
@@ -196,10 +258,15 @@ func walk(t *testing.T, bin, page string) {
 				ran++
 				w.line(line)
 			}
-		case "sh cluster", "sh root", "sh source", "yaml":
+		case "sh cluster", "sh root", "sh source":
+			passed[b.kind]++
+		case "yaml", "text":
 		default:
-			t.Errorf("block ```%s: say where it runs: sh, sh root, sh source or sh cluster", b.kind)
+			t.Errorf("block ```%s: say where it runs (sh, sh root, sh source or sh cluster) or what it is (yaml, text)", b.kind)
 		}
+	}
+	if !maps.Equal(passed, elsewhere[page]) {
+		t.Errorf("blocks that run elsewhere are %v, known are %v: does each of the new ones have to?", passed, elsewhere[page])
 	}
 	if ran == 0 && page != "kubernetes.md" {
 		t.Error("nothing on this page was run")
@@ -218,31 +285,41 @@ func free(t *testing.T) string {
 }
 
 // goesOn are commands that end only when they are told to, and what they say when they have begun.
-var goesOn = map[string]*regexp.Regexp{
-	"torc-coordinator serve":         regexp.MustCompile(`coordinator serves`),
-	"torc-node join":                 regexp.MustCompile(`msg=joined`),
-	"torc-node bench link --listen ": regexp.MustCompile(`measuring links`),
+var goesOn = []struct{ command, begun *regexp.Regexp }{
+	{regexp.MustCompile(`^(torc-)?coordinator serve`), regexp.MustCompile(`coordinator serves`)},
+	{regexp.MustCompile(`^(torc-)?node bench link --listen `), regexp.MustCompile(`measuring links`)},
 }
+
+var (
+	comment  = regexp.MustCompile(`\s+#.*$`)
+	tokens   = regexp.MustCompile(`^(torc-)?coordinator token create`)
+	joins    = regexp.MustCompile(`^(torc-)?node join`)
+	launches = regexp.MustCompile(`^(torc-)?coordinator launch`)
+)
 
 func (w *walker) line(line string) {
 	w.t.Helper()
-	text := w.replace.Replace(line)
+	text := w.replace.Replace(comment.ReplaceAllString(line, ""))
 	for word, value := range map[string]string{"TOKEN": w.token, "RUN": w.run} {
 		if strings.Contains(text, word) && value == "" {
 			w.t.Fatalf("%s: no command before it gave what %s stands for", line, word)
 		}
 		text = strings.ReplaceAll(text, word, value)
 	}
-	for start, begun := range goesOn {
-		if strings.HasPrefix(line, start) {
-			w.start(text, begun)
+	for _, g := range goesOn {
+		if g.command.MatchString(line) {
+			w.start(text, g.begun)
 			return
 		}
 	}
+	if joins.MatchString(line) {
+		w.join(text)
+		return
+	}
 	switch {
-	case strings.HasPrefix(line, "torc-coordinator token create"):
+	case tokens.MatchString(line):
 		w.token = strings.TrimSpace(w.command(text))
-	case strings.HasPrefix(line, "torc-coordinator launch"):
+	case launches.MatchString(line):
 		var ended struct{ Run string }
 		if err := json.Unmarshal([]byte(w.command(text+" --json")), &ended); err != nil {
 			w.t.Fatalf("%s: %v", text, err)
@@ -250,6 +327,17 @@ func (w *walker) line(line string) {
 		w.run = ended.Run
 	default:
 		w.command(text)
+	}
+}
+
+// join starts a node and waits until the coordinator has one more.
+func (w *walker) join(text string) {
+	w.t.Helper()
+	nodes := func() int { return strings.Count(w.command("coordinator nodes"), "\n") }
+	before := nodes()
+	w.start(text, regexp.MustCompile(`msg=joined`))
+	for nodes() == before {
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
