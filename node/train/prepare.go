@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/torctrain/torc/internal/cache"
 	"github.com/torctrain/torc/internal/files"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
@@ -47,6 +48,7 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment, peers []string) 
 	if err != nil {
 		return nil, err
 	}
+	methods.UseCache(method, cache.Dir(filepath.Join(m.cfg.Home, "cache", "factors")))
 	if err := methods.Prepare(method, m.cfg.Workers, w); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/model/cpu"
 )
 
 // library is a coordinator that serves files by hash, in chunks of 1000 bytes, and counts.
@@ -102,5 +105,62 @@ func TestFetchedContentIsChecked(t *testing.T) {
 	_, err = m.gather(t.Context(), []*pb.File{{Sha256: gone[:], Size: 4, Path: "/elsewhere/val.jsonl", Role: "validation/0"}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "validation/0 (/elsewhere/val.jsonl)") {
 		t.Errorf("gather without the file: %v", err)
+	}
+}
+
+// A node keeps the decompositions with which a run begins, and believes none that was damaged.
+func TestPreparedFactorsComeFromTheCacheOrAnew(t *testing.T) {
+	s, err := spec.Parse("run.yaml", []byte("{model: base, data: {train: [arithmetic/train.jsonl]}, method: {name: pissa, rank: 2}, steps: 1}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := spec.Resolve(s, "../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := &pb.Assignment{Run: "run", Spec: text}
+	for _, f := range r.Files {
+		order.Files = append(order.Files, &pb.File{Sha256: f.SHA256[:], Size: f.Size, Path: f.Path, Role: f.Role})
+	}
+	m := borrower(t, &library{})
+	for range 2 {
+		k, err := cpu.New(1, cpu.Auto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(k.Close)
+		m.cfg.Kernels, m.cfg.Workers = k, append(m.cfg.Workers, k)
+	}
+	start := func() []float32 {
+		t.Helper()
+		job, err := m.prepare(t.Context(), order, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return job.Method.Start(job.Weights)
+	}
+	want := start()
+	kept, err := filepath.Glob(filepath.Join(m.cfg.Home, "cache", "factors", "*", "*"))
+	if err != nil || len(kept) != 42 {
+		t.Fatalf("%d decompositions are kept (%v), want one for each of 42 projections", len(kept), err)
+	}
+	value, err := os.ReadFile(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(value)
+	damaged[5] ^= 1
+	if err := os.WriteFile(kept[0], damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(start(), want) {
+		t.Error("with a damaged cache the run begins elsewhere")
+	}
+	if mended, err := os.ReadFile(kept[0]); err != nil || !bytes.Equal(mended, value) {
+		t.Errorf("the damaged decomposition was not computed again (%v)", err)
 	}
 }
