@@ -16,6 +16,9 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	state := 12 * k
 	if s.Method.Name == "lift" {
 		state += 4 * k
+		if s.Method.Lead > 0 {
+			state += 4 * k // θ while a selection is under way
+		}
 	}
 	if name := s.Method.Name; name == "sorsa" || name == "pissa" || name == "lora" {
 		state += 4 * k // the model's copy of the factors

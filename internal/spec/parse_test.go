@@ -142,7 +142,7 @@ func TestParseRefusesWithPlaceAndRemedy(t *testing.T) {
 		{small + "batch: {lanse: 3}\n", "", `run.yaml:5: unknown key "batch.lanse", nearest known "batch.lanes"`},
 		{small + "Seed: 1\n", "", `run.yaml:5: unknown key "Seed", nearest known "seed"`},
 		{small + "checkpoint: {keep: 1}\n", "", `checkpoint.keep is 1: use 2 to 1000`},
-		{small, "method.lead=5", "method.lead is 5: selection in the background is not built yet"},
+		{small, "method.lead=400", "method.lead is 400: use 0 to 399, less than refresh"},
 		{small + "? [a]\n: 1\n", "", "unknown key"},
 		{small + "seed: 1\nseed: 2\n", "", `run.yaml:6: key "seed" stands twice, first on line 5`},
 		{small + "batch: 32\n", "", "run.yaml:5: batch is 32: use fields, lanes, micro"},

@@ -120,8 +120,6 @@ func (s *Spec) checkOwn() error {
 		return fmt.Errorf("neither steps nor epochs is given: say how long to train")
 	case s.Steps > 0 && s.Epochs > 0:
 		return fmt.Errorf("steps is %d and epochs is %v: give one of them", s.Steps, s.Epochs)
-	case s.Method.Lead > 0:
-		return fmt.Errorf("method.lead is %d: selection in the background is not built yet, use 0", s.Method.Lead)
 	case s.Members.Min < 1:
 		return fmt.Errorf("members.min is %d: use at least 1", s.Members.Min)
 	case s.Members.Min > s.Batch.Lanes:

@@ -29,6 +29,9 @@ func (t *Trainer) refresh(ctx context.Context) error {
 			continue
 		}
 		mine = append(mine, i)
+		if set := t.lead.picked[i]; set != nil {
+			t.pick(i, set)
+		}
 		if t.picked[i] == nil {
 			missing = append(missing, i)
 		}
@@ -63,7 +66,7 @@ func (t *Trainer) adopt(sets [][]uint32) error {
 	if err := t.refresher.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
 		return err
 	}
-	t.sets = hashSets(sets)
+	t.sets, t.pending, t.lead.picked = hashSets(sets), nil, nil
 	return nil
 }
 
@@ -72,13 +75,9 @@ func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, m
 	sets := make([][]uint32, len(missing))
 	defer func() {
 		for n, i := range missing {
-			if sets[n] == nil {
-				continue
+			if sets[n] != nil {
+				t.pick(i, sets[n])
 			}
-			if t.picked == nil {
-				t.picked = map[int][]uint32{}
-			}
-			t.picked[i] = sets[n]
 		}
 	}()
 	g, ctx := errgroup.WithContext(ctx)
@@ -90,7 +89,7 @@ func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, m
 					return context.Cause(ctx)
 				}
 				id := selected[missing[i]].Weight
-				set, err := t.refresher.Select(k, id, t.job.Weights.Params[id].Matrix)
+				set, err := t.refresher.Select(k, id, t.seen(id))
 				if err != nil {
 					return err
 				}
@@ -100,6 +99,14 @@ func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, m
 		})
 	}
 	return g.Wait()
+}
+
+// pick keeps the set of selected[i] until all are adopted.
+func (t *Trainer) pick(i int, set []uint32) {
+	if t.picked == nil {
+		t.picked = map[int][]uint32{}
+	}
+	t.picked[i] = set
 }
 
 // unpackSets reads what each rank gathered: the sets of its weights in the order of Selected.

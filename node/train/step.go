@@ -131,6 +131,7 @@ func (t *Trainer) conclude(r *record) StepReport {
 		report.Rate, report.GradNorm = t.update(r.step)
 	}
 	t.step, t.ended = r.step, t.ended || t.side.Flags&allreduce.StopAsked != 0
+	t.pend()
 	t.totals.add(&report)
 	report.Totals = t.totals
 	if r.step%tellState == 0 {
@@ -197,7 +198,9 @@ func (t *Trainer) update(step uint64) (rate, norm float64) {
 		t.job.Method.Penalty(t.lane.tensors[s.from].Weight, t.theta[off:off+n], g)
 		t.job.Kernels.AdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, adamw)
 	})
+	t.lead.weights.Lock()
 	t.job.Method.Push(t.theta, t.job.Weights)
+	t.lead.weights.Unlock()
 	t.scales = t.scales.After(t.side, t.lanes, t.job.Spec.Reduce.Bits)
 	return rate, norm
 }

@@ -96,8 +96,10 @@ type Trainer struct {
 	job        *Job
 	log        *slog.Logger
 	observer   Observer
-	lanes      int // L
-	refresher  methods.Refresher
+	lanes      int               // L
+	refresher  methods.Refresher // the method, if it is one; else nil
+	leader     methods.Leader    // likewise
+	lead       lead
 	lane       *lane
 	keep       *keeper
 	stopAsked  atomic.Bool
@@ -109,8 +111,9 @@ type Trainer struct {
 	step        uint64 // last committed
 	theta, m, v []float32
 	scales      allreduce.Scales
-	sets        uint64 // hash of the index sets
-	copied      bool   // State was fetched from other members, and no greeting has confirmed it yet
+	sets        uint64    // hash of the index sets
+	copied      bool      // State was fetched from other members, and no greeting has confirmed it yet
+	pending     []float32 // θ when the selection under way began; nil when there is none
 
 	// How far the step after it has come; see place.
 	stage     stage
@@ -153,6 +156,7 @@ func NewTrainer(job *Job, state *checkpoints.State, observer Observer, log *slog
 		side: allreduce.NewSide(tensors, lanes),
 	}
 	t.refresher, _ = job.Method.(methods.Refresher)
+	t.leader, _ = job.Method.(methods.Leader)
 	if state == nil {
 		t.theta = job.Method.Start(job.Weights)
 	} else if err := t.restore(state); err != nil {
@@ -170,6 +174,8 @@ func (t *Trainer) restore(s *checkpoints.State) error {
 		return fmt.Errorf("restore State after step %d: it belongs to the spec with hash %.6x, this run's is %.6x: ask for a State of this run", s.Step, s.Spec, t.job.SpecHash)
 	case len(s.Scales) != len(t.scales) || s.Step > t.job.Steps:
 		return fmt.Errorf("restore State after step %d with %d scales: the run has %d steps and %d trained tensors", s.Step, len(s.Scales), t.job.Steps, len(t.scales))
+	case len(s.Pending) > 0 && t.leader == nil:
+		return fmt.Errorf("restore State after step %d: a selection is under way, the run's method makes none: ask for a State of this run", s.Step)
 	}
 	if err := s.Apply(t.job.Method, t.job.Weights); err != nil {
 		return err
@@ -177,6 +183,9 @@ func (t *Trainer) restore(s *checkpoints.State) error {
 	t.step, t.theta, t.m, t.v, t.scales = s.Step, s.Theta, s.M, s.V, s.Scales
 	if len(s.Sets) > 0 {
 		t.sets = hashSets(s.Sets)
+	}
+	if len(s.Pending) > 0 {
+		t.pending = s.Pending
 	}
 	return nil
 }
@@ -235,6 +244,7 @@ func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer)
 	}
 	data := readAhead(ctx, t.job.Train, v.Lanes(rank), t.log)
 	defer data.end()
+	defer t.lead.end()
 	for {
 		var err error
 		switch {
@@ -245,9 +255,11 @@ func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer)
 		case t.over():
 			return nil
 		case t.stage == selecting:
+			t.lead.end()
 			err = t.refresh(ctx)
 		default:
 			data.of(t.step + 1)
+			t.lead.begin(ctx, t)
 			err = t.attempt(ctx)
 		}
 		if err != nil {
@@ -289,7 +301,7 @@ func (t *Trainer) copyState() {
 
 // State is the training state after the last committed step. It shares memory with the trainer.
 func (t *Trainer) State() *checkpoints.State {
-	s := &checkpoints.State{Spec: t.job.SpecHash, Step: t.step, Theta: t.theta, M: t.m, V: t.v, Scales: t.scales}
+	s := &checkpoints.State{Spec: t.job.SpecHash, Step: t.step, Theta: t.theta, M: t.m, V: t.v, Scales: t.scales, Pending: t.pending}
 	if t.refresher != nil {
 		s.Sets, s.Retired = t.refresher.Sets(), t.refresher.Retired()
 	}
