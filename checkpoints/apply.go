@@ -20,7 +20,7 @@ func (s *State) Apply(m methods.Method, w *model.Weights) error {
 	if len(s.Theta) != m.Len() {
 		return fmt.Errorf("apply state: it trains %d values, the method %d: state, model and spec are not of one run", len(s.Theta), m.Len())
 	}
-	if r, ok := m.(methods.Refresher); ok {
+	if r, ok := m.(methods.Selector); ok {
 		if err := r.Restore(s.Sets, s.Retired, w); err != nil {
 			return fmt.Errorf("apply state: %w", err)
 		}

@@ -66,6 +66,9 @@ func (c Config) channels(params []model.ParamShape, key rng.Key, w *model.Weight
 		return nil, err
 	}
 	chosen := make([][]int32, len(params))
+	if c.byData() {
+		return chosen, nil // see probed
+	}
 	for _, kind := range c.s2ftKinds() {
 		ids, units := kind.of(params)
 		drawn := key.Sub(uint64(kind.module))
@@ -82,6 +85,11 @@ func (c Config) channels(params []model.ParamShape, key rng.Key, w *model.Weight
 		}
 	}
 	return chosen, nil
+}
+
+// byData says whether channels are chosen by what a slice of the data shows.
+func (c Config) byData() bool {
+	return strings.HasSuffix(c.Select, "-activation") || strings.HasSuffix(c.Select, "-gradient")
 }
 
 // draw draws so many of n units, ascending.

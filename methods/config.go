@@ -47,7 +47,9 @@ type Config struct {
 	Up   float64 `yaml:"up" json:"up,omitempty"`
 	// Select is how s2ft chooses heads and channels inside each layer: "random" (the default), by the run's seed;
 	// "smallest-weight" or "largest-weight", by the length of what would be trained; "smallest-lift" or "largest-lift", by the sum
-	// of |W′| there, an approximation of rank 16.
+	// of |W′| there, an approximation of rank 16; or before step 1 by a hundredth of the data: "smallest-activation" or
+	// "largest-activation", by the squares of what flows through them, "smallest-gradient" or "largest-gradient", by those of the
+	// gradients of what would be trained.
 	Select string `yaml:"select" json:"select,omitempty"`
 
 	// Lambda is the weight of sorsa's penalty, which is a mean over all factors: a number from 0 up, "published" (0.2083, the

@@ -89,18 +89,13 @@ func UseCache(m Method, c Cache) {
 	}
 }
 
-// Refresher is a Method whose index sets are recomputed during the run (LIFT).
-type Refresher interface {
+// Selector is a Method whose index sets are chosen during the run (LIFT, and S²FT by what data show); State holds them.
+type Selector interface {
 	Method
-	// Due says whether the sets are recomputed before step t: before step 1 and whenever t mod interval is 0.
+	// Due says whether the sets are chosen before step t: before step 1, and later ones as the method has it.
 	Due(step uint64) bool
 	// Selected lists the weights that have a set, in the order of θ, with the relative cost of selecting each.
 	Selected() []Selected
-	// Select returns the new set of weight id: sorted flat indices, always as many. Pure in (w, id, the spec, the
-	// arithmetic that k names): whichever member computes it gets the same list. Unlike the other methods it may be
-	// called by several goroutines at once, also during a step, each with its own k and a w that nobody changes; one
-	// goroutine per processor with one-threaded kernels is the fastest way to select many weights.
-	Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]uint32, error)
 	// Adopt replaces the sets, given in the order of Selected, and carries state along: survivors keep θ, m and v,
 	// newcomers take θ from W and start with zero moments, leavers' values stay in W and are remembered in Retired.
 	// It keeps the lists, which must not be changed any more. On an error nothing has changed.
@@ -109,11 +104,30 @@ type Refresher interface {
 	// brings new lists and leaves these alone, so that a copy of State may keep them.
 	Sets() [][]uint32
 	// Retired are, per weight in the order of Selected, the coordinates trained once and no longer, with the values
-	// they keep. Disjoint from Sets; nil before the first Adopt. Not to be changed; like Sets, left alone by a later Adopt.
+	// they keep. Disjoint from Sets; nil before the first Adopt, and where nothing retires. Not to be changed; like Sets,
+	// left alone by a later Adopt.
 	Retired() []Sparse
 	// Restore sets Sets and Retired as a checkpoint has them and writes the retired values to w. Both empty is the state
 	// before the first Adopt. On an error nothing has changed.
 	Restore(sets [][]uint32, retired []Sparse, w *model.Weights) error
+}
+
+// Prober is a Selector whose sets are chosen once, before step 1, by what a slice of the data shows.
+type Prober interface {
+	Selector
+	// Probe looks at data; it is used by the goroutine of the method.
+	Probe() Probe
+}
+
+// Refresher is a Selector whose sets follow from the weights (LIFT): sets of flat indices, chosen anew whenever t mod interval
+// is 0.
+type Refresher interface {
+	Selector
+	// Select returns the new set of weight id: sorted flat indices, always as many. Pure in (w, id, the spec, the
+	// arithmetic that k names): whichever member computes it gets the same list. Unlike the other methods it may be
+	// called by several goroutines at once, also during a step, each with its own k and a w that nobody changes; one
+	// goroutine per processor with one-threaded kernels is the fastest way to select many weights.
+	Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]uint32, error)
 }
 
 // Leader is a Refresher whose selections may begin some steps before they are due, in the background.

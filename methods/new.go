@@ -34,6 +34,9 @@ func New(c Config, w *model.Weights, seed uint64) (Method, error) {
 	case "lift":
 		return newLIFT(c, l, key), nil
 	case "s2ft":
+		if c.byData() {
+			return newProbed(c, l, params)
+		}
 		return newS2FT(l, params, channels), nil
 	case "sorsa":
 		return newSORSA(newLowRank(c, l, rng.New(seed).Sub(streamFactors))), nil

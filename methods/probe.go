@@ -25,15 +25,15 @@ type Probe interface {
 	Input(id model.WeightID, x []float32, T int, scores []float32)
 	// Pull overwrites scores with what the gradient of weight id says.
 	Pull(id model.WeightID, o *model.Outer, scores []float32)
-	// Choose fixes what the method trains by the totals over all lanes and micro-batches.
-	Choose(totals []float64) error
+	// Choose returns the sets for Adopt, by the totals over all lanes and samples.
+	Choose(totals []float64) ([][]uint32, error)
 }
 
 // channelProbe scores the heads and channels of s2ft: by the squares of what flows through them, or of the gradients of what
 // would be trained. Rows of V and Up are scored by the input of O and Down that they make.
 type channelProbe struct {
 	layout
-	f       *s2ft
+	trained layout // of the method
 	params  []model.ParamShape
 	quotas  []int
 	largest bool
@@ -43,10 +43,10 @@ type channelProbe struct {
 
 var _ Probe = (*channelProbe)(nil)
 
-// newChannelProbe makes the probe of a method whose channels are not chosen yet.
-func newChannelProbe(f *s2ft, c Config, params []model.ParamShape) (*channelProbe, error) {
+// newChannelProbe makes the probe of a method that trains weights as trained lays them out.
+func newChannelProbe(c Config, trained layout, params []model.ParamShape) (*channelProbe, error) {
 	p := &channelProbe{
-		f: f, params: params, largest: strings.HasPrefix(c.Select, "largest-"), forward: strings.HasSuffix(c.Select, "-activation"),
+		trained: trained, params: params, largest: strings.HasPrefix(c.Select, "largest-"), forward: strings.HasSuffix(c.Select, "-activation"),
 	}
 	var err error
 	if p.quotas, err = c.quotas(params); err != nil {
@@ -117,11 +117,12 @@ func (p *channelProbe) Pull(id model.WeightID, o *model.Outer, scores []float32)
 	toFloat32(scores, sums)
 }
 
-func (p *channelProbe) Choose(totals []float64) error {
+func (p *channelProbe) Choose(totals []float64) ([][]uint32, error) {
 	if len(totals) != p.len {
-		return fmt.Errorf("choose channels: %d scores, want %d", len(totals), p.len)
+		return nil, fmt.Errorf("choose channels: %d scores, want %d", len(totals), p.len)
 	}
-	for i, t := range p.f.tensors {
+	sets := make([][]uint32, len(p.trained.tensors))
+	for i, t := range p.trained.tensors {
 		id := int(t.Weight)
 		from := id
 		if p.forward {
@@ -132,9 +133,11 @@ func (p *channelProbe) Choose(totals []float64) error {
 		if units := axis(p.params[id]) / unit(p.params[id]); units < len(scores) { // query heads share a key-value head
 			scores = gathered(scores, units)
 		}
-		p.f.channels[i] = spread(rank(scores, p.quotas[id], p.largest), unit(p.params[id]))
+		for _, c := range spread(rank(scores, p.quotas[id], p.largest), unit(p.params[id])) {
+			sets[i] = append(sets[i], uint32(c))
+		}
 	}
-	return nil
+	return sets, nil
 }
 
 // gathered adds the scores of neighbours, so that so many are left.

@@ -11,20 +11,14 @@ import (
 )
 
 // unchosen is an s2ft on the small model whose channels a probe is to choose.
-func unchosen(t *testing.T, c Config) (*s2ft, *channelProbe, *model.Weights) {
+func unchosen(t *testing.T, c Config) (*probed, *channelProbe, *model.Weights) {
 	t.Helper()
 	w := grouped(t, model.F32)
-	params := w.Config.Params()
-	l, err := c.layout(params)
+	f, err := New(c, w, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newS2FT(l, params, make([][]int32, len(params)))
-	p, err := newChannelProbe(f, c, params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f, p, w
+	return f.(*probed), f.(*probed).probe, w
 }
 
 // scoresOf runs a probe over a batch.
@@ -77,8 +71,16 @@ func TestProbeFindsSilentChannels(t *testing.T) {
 				}
 			}
 			totals := scoresOf(p, w, textBatch(w.Config.Vocab))
-			if err := p.Choose(totals); err != nil {
+			sets, err := p.Choose(totals)
+			if err != nil {
 				t.Fatal(err)
+			}
+			theta, m, v := f.Start(w), make([]float32, f.Len()), make([]float32, f.Len())
+			if err := f.Adopt(sets, w, theta, m, v); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(theta, f.Start(w)) || !slices.ContainsFunc(theta, func(x float32) bool { return x != 0 }) {
+				t.Errorf("%s%s: θ is not what the weights have", largest, by)
 			}
 			for i, ten := range f.tensors {
 				s := w.Config.Params()[ten.Weight]
@@ -131,7 +133,7 @@ func TestScoresOfLanesAddUp(t *testing.T) {
 			t.Errorf("score %d is %v and %v, together %v", i, a[i], b[i], want[i])
 		}
 	}
-	if err := p.Choose(want[1:]); err == nil {
+	if _, err := p.Choose(want[1:]); err == nil {
 		t.Error("a score is missing: no error")
 	}
 }
@@ -221,4 +223,64 @@ func TestLeadingSelectionSeesTheWeightsOfItsStart(t *testing.T) {
 			mustSameBits(t, w.Params[s.Weight].Name, f.AsOf(s.Weight, pending, w), then[i])
 		}
 	}
+}
+
+// What is restored is what was adopted; channels that cannot be are refused and change nothing.
+func TestChannelsOfAStateAreChecked(t *testing.T) {
+	f, p, w := unchosen(t, Config{Name: "s2ft", O: 0.26, Down: 0.1, Select: "smallest-activation"})
+	sets, err := p.Choose(scoresOf(p, w, textBatch(w.Config.Vocab)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Restore(sets, nil, w); err != nil {
+		t.Fatal(err)
+	}
+	channels := slices.Clone(f.channels)
+	head := slices.IndexFunc(f.units, func(u int) bool { return u > 1 })
+	for name, spoil := range map[string]func(bad [][]uint32) [][]uint32{
+		"a set too few":     func(bad [][]uint32) [][]uint32 { return bad[1:] },
+		"a channel too few": func(bad [][]uint32) [][]uint32 { bad[0] = bad[0][1:]; return bad },
+		"a channel twice":   func(bad [][]uint32) [][]uint32 { bad[0] = append(bad[0][:1:1], bad[0][:len(bad[0])-1]...); return bad },
+		"outside the weight": func(bad [][]uint32) [][]uint32 {
+			bad[0] = append(bad[0][:len(bad[0])-1:len(bad[0])-1], 1<<20)
+			return bad
+		},
+		"parts of two heads":  func(bad [][]uint32) [][]uint32 { bad[head] = shifted(bad[head]); return bad },
+		"retired coordinates": nil,
+		"a gap inside a head ": func(bad [][]uint32) [][]uint32 {
+			bad[head] = slices.Clone(bad[head])
+			bad[head][len(bad[head])-1]++
+			return bad
+		},
+	} {
+		bad, retired := slices.Clone(sets), []Sparse(nil)
+		if spoil != nil {
+			bad = spoil(bad)
+		} else {
+			retired = make([]Sparse, len(sets))
+		}
+		if err := f.Restore(bad, retired, w); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		for i := range channels {
+			if !slices.Equal(f.channels[i], channels[i]) {
+				t.Errorf("%s: what was refused changed the channels of %s", name, f.tensors[i].Name)
+			}
+		}
+	}
+	if err := f.Restore(nil, nil, w); err != nil || f.Sets() != nil {
+		t.Errorf("the state before the choice has sets %v (%v)", f.Sets(), err)
+	}
+}
+
+// shifted moves channels by half a head.
+func shifted(set []uint32) []uint32 {
+	moved, by := slices.Clone(set), uint32(3)
+	if set[0] > 0 {
+		by = -by
+	}
+	for i := range moved {
+		moved[i] += by
+	}
+	return moved
 }

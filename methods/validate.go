@@ -13,9 +13,12 @@ var (
 	modes      = []string{"principal", "magnitude", "random"}
 	directions = []string{"largest", "smallest", "random", "hybrid"}
 	blocks     = []string{"1x1", "1x8", "4x4"}
-	choices    = []string{"random", "smallest-weight", "largest-weight", "smallest-lift", "largest-lift"}
-	penalties  = []string{"frobenius", "smoothed", "squared", "retraction"}
-	residuals  = []string{"fp32", "stored", "base"}
+	choices    = []string{
+		"random", "smallest-activation", "largest-activation", "smallest-gradient", "largest-gradient",
+		"smallest-weight", "largest-weight", "smallest-lift", "largest-lift",
+	}
+	penalties = []string{"frobenius", "smoothed", "squared", "retraction"}
+	residuals = []string{"fp32", "stored", "base"}
 )
 
 // Validate names the first field that has a value it must not have, and what it may be.
@@ -130,9 +133,6 @@ func (c Config) validateS2FT() error {
 	}
 	if c.O+c.Down+c.V+c.Up == 0 {
 		return errors.New("method.o, down, v and up are all 0: set the share of one at least")
-	}
-	if strings.HasSuffix(c.Select, "-activation") || strings.HasSuffix(c.Select, "-gradient") {
-		return fmt.Errorf("method.select is %q: training cannot look at data before its first step yet, use %s", c.Select, strings.Join(choices, ", "))
 	}
 	if !slices.Contains(choices, c.Select) {
 		return fmt.Errorf("method.select is %q: use %s", c.Select, strings.Join(choices, ", "))

@@ -1,6 +1,10 @@
 package spec
 
-import "github.com/torctrain/torc/model"
+import (
+	"strings"
+
+	"github.com/torctrain/torc/model"
+)
 
 // GCPercent is by how many percent the heap of a node may grow before garbage is collected. Nearly all of a member's memory are
 // buffers that are made once, so that there is little to collect, and no reason for the usual 100.
@@ -41,6 +45,9 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	}
 	if s.Checkpoint.Every > 0 {
 		bytes["checkpoint"] = state
+	}
+	if s.Method.Name == "s2ft" && strings.HasSuffix(s.Method.Select, "-gradient") {
+		bytes["gradient"] += 4 * int64(longest) // of one weight at a time, to choose by
 	}
 	total := int64(0)
 	for _, n := range bytes {

@@ -92,7 +92,7 @@ func (c toy) job(t *testing.T, threads int) *Job {
 		t.Fatal(err)
 	}
 	c.data.vocab, c.data.micro = config.Vocab, 2
-	return &Job{Spec: r, SpecHash: [32]byte{1}, Steps: uint64(c.steps), Kernels: k, Workers: []model.Kernels{one}, Weights: w, Method: method, Train: c.data, Valid: c.data}
+	return &Job{Spec: r, SpecHash: [32]byte{1}, Steps: uint64(c.steps), Kernels: k, Workers: []model.Kernels{one}, Weights: w, Method: method, Train: c.data, Valid: c.data, Calibration: 2}
 }
 
 // heard keeps what an Observer is told.

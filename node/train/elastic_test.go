@@ -217,6 +217,7 @@ func TestMembersLeaveAViewTogether(t *testing.T) {
 func TestJoinersReplayRecords(t *testing.T) {
 	for name, c := range map[string]toy{
 		"lift": liftToy(),
+		"s2ft": probeToy("smallest-gradient"),
 		"lora": {method: methods.Default("lora"), dtype: model.BF16, lanes: 7, steps: 5},
 		"full": {method: methods.Default("full"), dtype: model.F32, lanes: 7, steps: 5},
 	} {

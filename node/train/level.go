@@ -106,7 +106,7 @@ func (t *Trainer) catchUp(from uint64) (*pb.CatchUp, error) {
 		t.keep.done(r)
 	}
 	if t.stage == computing && t.selectionDue() {
-		c.Sets = encodeSets(t.refresher.Sets())
+		c.Sets = encodeSets(t.selector.Sets())
 	}
 	return c, nil
 }
@@ -172,10 +172,10 @@ func (t *Trainer) record(p *pb.Record) (*record, error) {
 
 // decodeSets reads all sets in the order of the method.
 func (t *Trainer) decodeSets(encoded [][]byte) ([][]uint32, error) {
-	if t.refresher == nil {
+	if t.selector == nil {
 		return nil, fmt.Errorf("%d sets came for a method that has none", len(encoded))
 	}
-	selected := t.refresher.Selected()
+	selected := t.selector.Selected()
 	if len(encoded) != len(selected) {
 		return nil, fmt.Errorf("%d sets came, the method has %d", len(encoded), len(selected))
 	}

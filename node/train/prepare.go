@@ -58,7 +58,7 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment, peers []string) 
 	}
 	job := &Job{
 		Spec: r, SpecHash: r.Hash(), Steps: uint64(r.Steps), Kernels: m.cfg.Kernels, Workers: m.cfg.Workers,
-		Weights: w, Method: method,
+		Weights: w, Method: method, Calibration: calibration(r.Plan().Steps()),
 	}
 	data := &dataOpener{spec: r, encoder: sharding.NewEncoder(tok, r.Data), cache: filepath.Join(m.cfg.Home, "cache", "tokens")}
 	if job.Train, err = data.training(ctx, paths.train); err != nil {

@@ -63,7 +63,7 @@ func (t *Trainer) refresh(ctx context.Context) error {
 
 // adopt replaces the index sets.
 func (t *Trainer) adopt(sets [][]uint32) error {
-	if err := t.refresher.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
+	if err := t.selector.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
 		return err
 	}
 	t.sets, t.pending, t.lead.picked = hashSets(sets), nil, nil

@@ -105,7 +105,7 @@ func (t *Trainer) commit(skipped bool) error {
 		view: t.view.Number, seconds: time.Since(t.began).Seconds(),
 	}
 	if t.selectionDue() {
-		r.sets = t.refresher.Sets()
+		r.sets = t.selector.Sets()
 	}
 	report := t.conclude(r)
 	sent := t.ring.BytesSent()

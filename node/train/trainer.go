@@ -31,6 +31,8 @@ type Job struct {
 	Method   methods.Method
 	Train    Examples
 	Valid    Examples // the validation lanes, as step 1 of a plan without shuffling; nil without validation data
+	// Calibration is the number of steps at whose samples a methods.Probe looks.
+	Calibration int
 }
 
 // Examples gives the samples of a lane's micro-batch; none where the lane is idle. They stay the source's and must not
@@ -97,8 +99,10 @@ type Trainer struct {
 	log        *slog.Logger
 	observer   Observer
 	lanes      int               // L
-	refresher  methods.Refresher // the method, if it is one; else nil
+	selector   methods.Selector  // the method, if it is one; else nil
+	refresher  methods.Refresher // likewise
 	leader     methods.Leader    // likewise
+	prober     methods.Prober    // likewise
 	lead       lead
 	lane       *lane
 	keep       *keeper
@@ -134,8 +138,9 @@ type Trainer struct {
 	side        *allreduce.Side // of the lanes computed so far; after a sum the totals
 	todo        []int           // lanes still to compute for this try
 	picked      map[int][]uint32
-	laneSeconds float64 // mean over this member's lanes at the last try
-	sent        int64   // by the ring when the step began
+	scores      map[int][]float32 // of lanes, for the choice of channels
+	laneSeconds float64           // mean over this member's lanes at the last try
+	sent        int64             // by the ring when the step began
 }
 
 // recordBudget is how many bytes of records a member keeps for joiners.
@@ -155,7 +160,9 @@ func NewTrainer(job *Job, state *checkpoints.State, observer Observer, log *slog
 		own:    make([]int32, k), total: make([]int32, k),
 		side: allreduce.NewSide(tensors, lanes),
 	}
+	t.selector, _ = job.Method.(methods.Selector)
 	t.refresher, _ = job.Method.(methods.Refresher)
+	t.prober, _ = job.Method.(methods.Prober)
 	t.leader, _ = job.Method.(methods.Leader)
 	if state == nil {
 		t.theta = job.Method.Start(job.Weights)
@@ -206,7 +213,7 @@ func (t *Trainer) settle(from stage) {
 func (t *Trainer) forget() {
 	clear(t.own)
 	t.side.Reset()
-	t.picked = nil
+	t.picked, t.scores = nil, nil
 	t.todo = t.todo[:0]
 	if t.view != nil && t.rank >= 0 {
 		t.todo = append(t.todo, t.view.Lanes(t.rank)...)
@@ -218,7 +225,7 @@ func (t *Trainer) validationDue() bool {
 	return t.job.Valid != nil && t.step > 0 && (t.step == t.job.Steps || every > 0 && t.step%every == 0)
 }
 
-func (t *Trainer) selectionDue() bool { return t.refresher != nil && t.refresher.Due(t.step+1) }
+func (t *Trainer) selectionDue() bool { return t.selector != nil && t.selector.Due(t.step+1) }
 
 func (t *Trainer) place() place { return place{t.step, t.stage, t.try} }
 
@@ -254,6 +261,8 @@ func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer)
 			return ErrStopped
 		case t.over():
 			return nil
+		case t.stage == selecting && t.prober != nil:
+			err = t.probe(ctx)
 		case t.stage == selecting:
 			t.lead.end()
 			err = t.refresh(ctx)
@@ -302,8 +311,8 @@ func (t *Trainer) copyState() {
 // State is the training state after the last committed step. It shares memory with the trainer.
 func (t *Trainer) State() *checkpoints.State {
 	s := &checkpoints.State{Spec: t.job.SpecHash, Step: t.step, Theta: t.theta, M: t.m, V: t.v, Scales: t.scales, Pending: t.pending}
-	if t.refresher != nil {
-		s.Sets, s.Retired = t.refresher.Sets(), t.refresher.Retired()
+	if t.selector != nil {
+		s.Sets, s.Retired = t.selector.Sets(), t.selector.Retired()
 	}
 	return s
 }

@@ -23,6 +23,8 @@ func TestDigestOfVariantsDoesNotDependOnMembers(t *testing.T) {
 	for name, method := range map[string]methods.Config{
 		"s2ft":                  variant("s2ft", func(c *methods.Config) { c.O, c.V, c.Up, c.Down = 0.3, 0.5, 0.1, 0.1 }),
 		"s2ft by approximation": variant("s2ft", func(c *methods.Config) { c.O, c.Down, c.Select = 0.3, 0.1, "smallest-lift" }),
+		"s2ft by activation":    variant("s2ft", func(c *methods.Config) { c.O, c.V, c.Up, c.Down, c.Select = 0.3, 0.5, 0.1, 0.1, "smallest-activation" }),
+		"s2ft by gradient":      variant("s2ft", func(c *methods.Config) { c.O, c.V, c.Up, c.Down, c.Select = 0.3, 0.5, 0.1, 0.1, "largest-gradient" }),
 		"s2ft of a budget":      variant("s2ft", func(c *methods.Config) { c.Budget = "5%" }),
 		"lift in blocks":        variant("lift", func(c *methods.Config) { c.Block = "4x4" }),
 		"lift of everything":    variant("lift", func(c *methods.Config) { c.Density, c.Filter = 1, 2 }),
