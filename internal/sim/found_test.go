@@ -65,6 +65,11 @@ func TestFound(t *testing.T) {
 		"a joiner comes for the last validation": {plan{members: five[:2], min: 2, faults: []*fault{
 			{kind: crash, member: "a", phase: measuring, step: 7, last: 2915 * time.Millisecond},
 		}}, 10 * time.Second},
+		// All members were gone, and the only node with State had just joined: it gave no copy to another.
+		"a joiner is left alone": {plan{members: five[:2], min: 2, faults: []*fault{
+			{kind: drain, member: "a", phase: computing, step: 1},
+			{kind: crash, member: "b", phase: computing, step: 5},
+		}}, 65 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &c.plan

@@ -262,6 +262,9 @@ func (w *work) follow(ctx context.Context) error {
 		if gone > 0 && gone == len(peers) {
 			return errGone
 		}
+		if w.trainer.keep.due(w.trainer.step) { // nobody else may be left who has State
+			w.trainer.copyState()
+		}
 		sleep(ctx, retry)
 		if ctx.Err() != nil {
 			return nil
