@@ -61,6 +61,7 @@ func TestOneMoreTryAlwaysSuffices(t *testing.T) {
 	})
 }
 
+// protocol.md I10: a step is judged only if its sum has each lane of this step once.
 func TestJudgeWantsEachLaneOnce(t *testing.T) {
 	s := Scales{10}
 	double, missing, other := full(1, 4, 1), full(1, 3, 1), full(2, 4, 1)

@@ -44,7 +44,8 @@ func ones(x int) (n int) {
 	return n
 }
 
-// protocol.md I9: whichever parity members are lost, data distinct pieces remain; and no piece is given to two members.
+// protocol.md I9: whichever parity members are lost, data distinct pieces remain; and no piece is given to two members. I11:
+// Place is pure.
 func TestPlacementSurvivesTheLossOfAnyParityMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		holders := drawHolders(t)

@@ -113,3 +113,23 @@ func TestEveryLaneHasAnOwnerAndEveryMemberALane(t *testing.T) {
 		}
 	})
 }
+
+// docs/protocol.md I11: Assign is a function of its arguments, which it leaves as they are.
+func TestAssignIsPure(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lanes := rapid.IntRange(1, 40).Draw(t, "lanes")
+		ranks := rapid.IntRange(1, 9).Draw(t, "ranks")
+		speeds := rapid.SliceOfN(rapid.Float64Range(0, 4), ranks, ranks).Draw(t, "speeds")
+		prev := rapid.SliceOfN(rapid.IntRange(-1, ranks-1), lanes, lanes).Draw(t, "prev")
+		wasSpeeds, wasPrev := slices.Clone(speeds), slices.Clone(prev)
+		first := Assign(prev, speeds, lanes)
+		for range 3 {
+			if again := Assign(prev, speeds, lanes); !slices.Equal(again, first) {
+				t.Fatalf("Assign gives %v, then %v", first, again)
+			}
+		}
+		if !slices.Equal(prev, wasPrev) || !slices.Equal(speeds, wasSpeeds) {
+			t.Fatalf("Assign changed its arguments: %v to %v, %v to %v", wasPrev, prev, wasSpeeds, speeds)
+		}
+	})
+}

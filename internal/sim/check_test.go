@@ -22,13 +22,15 @@ type checker struct {
 	denied int                      // how often a node was not let in
 	views  int                      // that made steps
 
+	seats map[*process]seat // of those that are in a view
+
 	flipped  bool              // a bit of somebody's State has,
 	doubtful map[*process]bool // and that of these may be wrong: they have flipped, or fetched theirs since
 	astray   bool              // one of them made a wrong step, since nobody was left to object
 }
 
 func newChecker(reference map[uint64][]uint64) *checker {
-	k := &checker{reference: reference, seen: map[uint64][]uint64{}, parts: 1 << 30, pauses: map[kind][]time.Duration{}, doubtful: map[*process]bool{}}
+	k := &checker{reference: reference, seen: map[uint64][]uint64{}, parts: 1 << 30, pauses: map[kind][]time.Duration{}, doubtful: map[*process]bool{}, seats: map[*process]seat{}}
 	if len(reference) > 0 {
 		for _, parts := range reference {
 			k.parts = len(parts)
@@ -111,10 +113,44 @@ func (k *checker) strikes(what kind) {
 	k.struck = append(k.struck, blow{what, time.Now()})
 }
 
+// seat is where a process is.
+type seat struct{ view, step uint64 }
+
+// sits notes that a process has entered a view, 0 that it has left.
+func (k *checker) sits(p *process, view uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seats[p] = seat{view, p.committed.Load()}
+}
+
+// ahead is I2: who makes a step before all others of its view is one step ahead of them at the most. Who skips steps is not
+// looked at: they are no updates.
+func (k *checker) ahead(p *process, step uint64) {
+	at := seat{k.seats[p].view, step}
+	k.seats[p] = at
+	if at.view == 0 || p.c.plan.spec == "skip" {
+		return
+	}
+	behind := ""
+	for q, s := range k.seats {
+		switch {
+		case q == p || s.view != at.view:
+		case s.step >= step:
+			return // p is not the first
+		case s.step+1 < step:
+			behind = q.name
+		}
+	}
+	if behind != "" && len(k.wrongs) < 20 {
+		k.wrongs = append(k.wrongs, fmt.Sprintf("I2: node %s made step %d more than one step before %s, in view %d", p.name, step, behind, at.view))
+	}
+}
+
 // committed notes that a process has made a step.
 func (k *checker) committed(p *process, step uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.ahead(p, step)
 	if step <= k.last {
 		return
 	}

@@ -33,9 +33,12 @@ func (p *process) overheard(r slog.Record) {
 	switch r.Message {
 	case "entered view":
 		p.rank = attr(r, "rank").Int64()
+		p.c.check.sits(p, attr(r, "number").Uint64())
 	case "has a State of the other members":
+		p.committed.Store(attr(r, "step").Uint64())
 		p.c.check.copies(p)
 	case "starts over from a State of others":
+		p.c.check.sits(p, 0)
 		var stray *train.StrayError
 		if err, ok := attr(r, "why").Any().(error); ok && errors.As(err, &stray) {
 			for _, rank := range stray.Diverged {

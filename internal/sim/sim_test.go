@@ -180,9 +180,9 @@ func judge(p *plan, o *outcome, alone undisturbed) []string {
 }
 
 // TestSchedules plays what the seeds decide: whatever happens, the run ends with the digest of the undisturbed run, or as
-// docs/protocol.md says for what cannot be survived. I1 is looked at in every update of every member, I3 whenever a node
-// ends, I4 and I10 in the journal's audit, I7 at the end of the bubble; a frame added at the wrong place (I6), a member that
-// sums before it is level (I8) or a decision that is not pure (I11) would show in the digest.
+// docs/protocol.md says for what cannot be survived. I1 is looked at in every update of every member, I2 whenever a step is
+// made, I3 whenever a node ends, I4 and I10 in the journal's audit, I7 at the end of the bubble; a frame added at the wrong
+// place (I6), a member that sums before it is level (I8) or a decision that is not pure (I11) would show in the digest.
 func TestSchedules(t *testing.T) {
 	w, err := theWorld()
 	if err != nil {

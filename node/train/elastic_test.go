@@ -27,6 +27,7 @@ type troupe struct {
 	members map[string]*Trainer
 	heard   map[string]*heard
 	number  uint64
+	wrap    func(rank int, r *allreduce.Ring) Reducer // nil: the ring as it is
 }
 
 func (c toy) troupe(t *testing.T) *troupe {
@@ -85,7 +86,11 @@ func (p *troupe) act(owner []int, fault func(*allreduce.Net), names ...string) [
 			id := allreduce.Identity{Run: v.Run, View: v.Hash(), Rank: rank, Members: len(names), Order: v.Ring}
 			ring := allreduce.NewRing(id, net.Mesh(id), t.job.Spec.Reduce)
 			defer ring.Close()
-			errs[rank] = t.Run(context.Background(), v, rank, ring)
+			var reducer Reducer = ring
+			if p.wrap != nil {
+				reducer = p.wrap(rank, ring)
+			}
+			errs[rank] = t.Run(context.Background(), v, rank, reducer)
 			return nil
 		})
 	}

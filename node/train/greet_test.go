@@ -1,12 +1,14 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/torctrain/torc/allreduce"
+	"github.com/torctrain/torc/internal/view"
 )
 
 // Which State counts where members at one place have different ones: the majority's. Members that have just fetched theirs
@@ -90,5 +92,87 @@ func TestAJoinerWithAWrongCopyDoesNotOutvote(t *testing.T) {
 		if !errors.Is(err, ErrTie) {
 			t.Errorf("rank %d got %v, want a tie", rank, err)
 		}
+	}
+}
+
+// protocol.md I8: whoever is foremost in step, stage and try tells the others; of several the one that can tell most.
+func TestTheForemostMemberTellsTheOthers(t *testing.T) {
+	at := func(step uint64, s stage, try uint32, oldest uint64) hello {
+		return hello{place: place{step, s, try}, State: step, Oldest: oldest, Lanes: []uint64{0}}
+	}
+	for name, c := range map[string]struct {
+		hellos []hello
+		want   string // giver, the first step of the records it gives, and who is behind all of them
+	}{
+		"all level":             {[]hello{at(5, computing, 1, 5), at(5, computing, 1, 5)}, "-1 0 []"},
+		"a step behind":         {[]hello{at(4, computing, 3, 4), at(5, validating, 0, 5)}, "1 5 []"},
+		"the stage counts":      {[]hello{at(5, computing, 0, 5), at(5, selecting, 9, 5), at(5, validating, 9, 5)}, "0 6 []"},
+		"the try counts":        {[]hello{at(5, computing, 0, 5), at(5, computing, 1, 5)}, "1 6 []"},
+		"the longest memory":    {[]hello{at(5, computing, 0, 5), at(5, computing, 0, 3), at(2, computing, 0, 2)}, "1 3 []"},
+		"further back than all": {[]hello{at(5, computing, 0, 5), at(3, computing, 0, 1), at(4, computing, 0, 4)}, "0 5 [1]"},
+	} {
+		a, err := agree(c.hellos, make([]int, 4))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := fmt.Sprint(a.giver, a.from, a.behind); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// sums is a ring that notes where its first sum is.
+type sums struct {
+	*allreduce.Ring
+	first *view.Position
+}
+
+func (s *sums) Sum(ctx context.Context, at view.Position, f allreduce.Fence, own, total []int32, side *allreduce.Side, ready *allreduce.Watermark) error {
+	if *s.first == (view.Position{}) {
+		*s.first = at
+	}
+	return s.Ring.Sum(ctx, at, f, own, total, side, ready)
+}
+
+// protocol.md I8: wherever a ring broke, in the next one nobody sums before all are where the foremost was.
+func TestAllAreLevelBeforeTheFirstSum(t *testing.T) {
+	c := liftToy()
+	apart := 0
+	for frames := range 24 {
+		p := c.troupe(t)
+		for _, err := range p.act(deal(3, c.lanes), func(net *allreduce.Net) { net.ResetAfter(frames%3, frames/2) }, "a", "b", "c") {
+			if !ringError(err) {
+				t.Fatal(err)
+			}
+		}
+		front := p.member("a").place()
+		for _, m := range p.members {
+			if m.place() != p.members["a"].place() {
+				apart++
+			}
+			if m.place().compare(front) > 0 {
+				front = m.place()
+			}
+		}
+		var firsts [3]view.Position
+		p.wrap = func(rank int, r *allreduce.Ring) Reducer { return &sums{r, &firsts[rank]} }
+		for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+			if err != nil {
+				t.Fatalf("broken after %d frames: rank %d: %v", frames, rank, err)
+			}
+		}
+		for rank, at := range firsts {
+			want := front.Step
+			if front.Stage != validating {
+				want++ // the sum is that of the next step
+			}
+			if at != firsts[0] || at.Step < want || at.Step > front.Step+1 {
+				t.Errorf("broken after %d frames, the foremost at %+v: rank %d sums at %v first, rank 0 at %v", frames, front, rank, at, firsts[0])
+			}
+		}
+	}
+	if apart == 0 {
+		t.Error("the members were at one place whenever a ring broke")
 	}
 }
