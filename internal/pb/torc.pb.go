@@ -2875,7 +2875,10 @@ type StateCopy struct {
 	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // of its canonical form
 	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`
-	Made          []*FirstStep           `protobuf:"bytes,5,rep,name=made,proto3" json:"made,omitempty"` // the views that made the steps up to it, in order
+	Made          []*FirstStep           `protobuf:"bytes,5,rep,name=made,proto3" json:"made,omitempty"`                             // the views that made the steps up to it, in order
+	Ahead         uint32                 `protobuf:"varint,6,opt,name=ahead,proto3" json:"ahead,omitempty"`                          // 0: as the step left it; else the next one has its sets and is at try ahead−1
+	NonFinite     bool                   `protobuf:"varint,7,opt,name=non_finite,json=nonFinite,proto3" json:"non_finite,omitempty"` // with ahead: the try before had lanes that were not finite
+	Validation    *ValidationReport      `protobuf:"bytes,8,opt,name=validation,proto3" json:"validation,omitempty"`                 // with ahead: the last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2941,6 +2944,27 @@ func (x *StateCopy) GetTotals() *Totals {
 func (x *StateCopy) GetMade() []*FirstStep {
 	if x != nil {
 		return x.Made
+	}
+	return nil
+}
+
+func (x *StateCopy) GetAhead() uint32 {
+	if x != nil {
+		return x.Ahead
+	}
+	return 0
+}
+
+func (x *StateCopy) GetNonFinite() bool {
+	if x != nil {
+		return x.NonFinite
+	}
+	return false
+}
+
+func (x *StateCopy) GetValidation() *ValidationReport {
+	if x != nil {
+		return x.Validation
 	}
 	return nil
 }
@@ -3894,13 +3918,19 @@ const file_torc_proto_rawDesc = "" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"3\n" +
 	"\vCopyRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
-	"\x04step\x18\x02 \x01(\x04R\x04step\"\x9c\x01\n" +
+	"\x04step\x18\x02 \x01(\x04R\x04step\"\x8c\x02\n" +
 	"\tStateCopy\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12'\n" +
 	"\x06totals\x18\x04 \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12&\n" +
-	"\x04made\x18\x05 \x03(\v2\x12.torc.v1.FirstStepR\x04made\"3\n" +
+	"\x04made\x18\x05 \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12\x14\n" +
+	"\x05ahead\x18\x06 \x01(\rR\x05ahead\x12\x1d\n" +
+	"\n" +
+	"non_finite\x18\a \x01(\bR\tnonFinite\x129\n" +
+	"\n" +
+	"validation\x18\b \x01(\v2\x19.torc.v1.ValidationReportR\n" +
+	"validation\"3\n" +
 	"\tFirstStep\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\x04R\x04view\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x04R\x04step\"6\n" +
@@ -4123,57 +4153,58 @@ var file_torc_proto_depIdxs = []int32{
 	26, // 40: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
 	7,  // 41: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
 	39, // 42: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
-	42, // 43: torc.v1.CatchUp.records:type_name -> torc.v1.Record
-	7,  // 44: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
-	10, // 45: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
-	12, // 46: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
-	14, // 47: torc.v1.Description.view:type_name -> torc.v1.View
-	26, // 48: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
-	50, // 49: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
-	14, // 50: torc.v1.ViewSteps.view:type_name -> torc.v1.View
-	4,  // 51: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	6,  // 52: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	19, // 53: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	21, // 54: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	23, // 55: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	24, // 56: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	28, // 57: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	30, // 58: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	32, // 59: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	46, // 60: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
-	48, // 61: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
-	34, // 62: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	36, // 63: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	36, // 64: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	37, // 65: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
-	40, // 66: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
-	23, // 67: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
-	44, // 68: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
-	4,  // 69: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	5,  // 70: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	11, // 71: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	20, // 72: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	22, // 73: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	21, // 74: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	25, // 75: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	29, // 76: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	31, // 77: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	33, // 78: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	47, // 79: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
-	49, // 80: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
-	35, // 81: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	21, // 82: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	21, // 83: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	38, // 84: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
-	41, // 85: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
-	21, // 86: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
-	45, // 87: torc.v1.Peer.Describe:output_type -> torc.v1.Description
-	5,  // 88: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	70, // [70:89] is the sub-list for method output_type
-	51, // [51:70] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	10, // 43: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
+	42, // 44: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	7,  // 45: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	10, // 46: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	12, // 47: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	14, // 48: torc.v1.Description.view:type_name -> torc.v1.View
+	26, // 49: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	50, // 50: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	14, // 51: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 52: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 53: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	19, // 54: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	21, // 55: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	23, // 56: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	24, // 57: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	28, // 58: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	30, // 59: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	32, // 60: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	46, // 61: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	48, // 62: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	34, // 63: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	36, // 64: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	36, // 65: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	37, // 66: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	40, // 67: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	23, // 68: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	44, // 69: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 70: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 71: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	11, // 72: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	20, // 73: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	22, // 74: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	21, // 75: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	25, // 76: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	29, // 77: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	31, // 78: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	33, // 79: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	47, // 80: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	49, // 81: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	35, // 82: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	21, // 83: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	21, // 84: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	38, // 85: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	41, // 86: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	21, // 87: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	45, // 88: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 89: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	71, // [71:90] is the sub-list for method output_type
+	52, // [52:71] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }

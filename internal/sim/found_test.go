@@ -70,6 +70,11 @@ func TestFound(t *testing.T) {
 			{kind: drain, member: "a", phase: computing, step: 1},
 			{kind: crash, member: "b", phase: computing, step: 5},
 		}}, 65 * time.Second},
+		// A ring broke while sets were chosen: some members had adopted them, others not, and a joiner took that for a tie.
+		"a node joins in the middle of a step": {plan{members: five, min: 5, faults: []*fault{
+			{kind: corrupt, member: "a", phase: computing, step: 3, delay: 11329 * time.Microsecond},
+			{kind: crash, member: "d", phase: updating, step: 5, delay: 11968 * time.Microsecond, last: 1482 * time.Millisecond},
+		}}, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &c.plan

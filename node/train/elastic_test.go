@@ -14,6 +14,7 @@ import (
 
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/methods"
@@ -64,6 +65,7 @@ func (p *troupe) joins(name, from string) {
 		p.t.Fatal(err)
 	}
 	p.members[name].copied = true
+	p.members[name].advance(&pb.StateCopy{Ahead: c.ahead, NonFinite: c.tried, Validation: validationToPB(c.valid)})
 }
 
 // act runs one view of the named members on a network that fault spoils, and returns what each Run returned.
@@ -277,5 +279,42 @@ func TestASumThatFailedAsksForNothing(t *testing.T) {
 		if err != nil {
 			t.Errorf("rank %d got %v", rank, err)
 		}
+	}
+}
+
+// Wherever in a step a member copies its State, whoever takes the copy is at its place with it: the two agree at once.
+func TestACopyFromTheMiddleOfAStepIsAtItsPlace(t *testing.T) {
+	c := liftToy()
+	alone := c.run(t, 1, make([]int, c.lanes))[0]
+	ahead := 0
+	for frames := range 24 {
+		p := c.troupe(t)
+		for _, err := range p.act(deal(2, c.lanes), func(net *allreduce.Net) { net.ResetAfter(frames%2, frames/2) }, "a", "b") {
+			if !ringError(err) {
+				t.Fatal(err)
+			}
+		}
+		from := "a"
+		if p.member("b").place().compare(p.member("a").place()) > 0 {
+			from = "b"
+		}
+		p.joins("c", from)
+		if p.members[from].ahead() > 0 {
+			ahead++
+		}
+		if c, m := p.members["c"], p.members[from]; c.ahead() != m.ahead() || c.State().Fence() != m.State().Fence() {
+			t.Errorf("after %d frames: joiner at %+v, the member it copied at %+v", frames, c.place(), m.place())
+		}
+		for rank, err := range p.act(deal(2, c.lanes), nil, from, "c") {
+			if err != nil {
+				t.Errorf("after %d frames: rank %d: %v", frames, rank, err)
+			}
+		}
+		if got := p.digest("c"); got != alone.digest[:12] {
+			t.Errorf("after %d frames: digest %s, undisturbed %.12s", frames, got, alone.digest)
+		}
+	}
+	if ahead == 0 {
+		t.Error("no copy was made in the middle of a step")
 	}
 }

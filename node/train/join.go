@@ -44,6 +44,7 @@ func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
 				return nil, err
 			}
 			t.totals, t.copied = totalsFromPB(c.Totals), true
+			t.advance(c)
 			w.set(func() { w.problem, w.made.last = "", c.Made })
 			w.log.Info("has a State of the other members", "step", t.step, "bytes", len(data))
 			return t, nil
@@ -150,26 +151,31 @@ func latest(offers []offer) (step uint64, differ bool) {
 	return step, differ
 }
 
-// elect finds the copy that most members have, and which these are; of two that as many have, the later one. Where these are
-// of one step, they contradict each other, and elect returns ErrTie: nobody can tell which is right.
+// elect finds the copy that most members have, and which these are; of two that as many have, the one that has come further.
+// Where these are of one place, they contradict each other, and elect returns ErrTie: nobody can tell which is right.
 func elect(offers []offer) (*pb.StateCopy, []source, error) {
 	type copyKey struct {
-		step uint64
-		sha  string
+		step  uint64
+		ahead uint32
+		sha   string
 	}
 	holders := map[copyKey][]source{}
 	copies := map[copyKey]*pb.StateCopy{}
 	for _, o := range offers {
-		k := copyKey{o.copy.Step, string(o.copy.Sha256)}
+		k := copyKey{o.copy.Step, o.copy.Ahead, string(o.copy.Sha256)}
 		holders[k], copies[k] = append(holders[k], o.source), o.copy
 	}
 	best := slices.SortedFunc(maps.Keys(holders), func(x, y copyKey) int {
-		return cmp.Or(cmp.Compare(len(holders[y]), len(holders[x])), cmp.Compare(y.step, x.step), cmp.Compare(x.sha, y.sha))
+		return cmp.Or(cmp.Compare(len(holders[y]), len(holders[x])), cmp.Compare(y.step, x.step), cmp.Compare(y.ahead, x.ahead), cmp.Compare(x.sha, y.sha))
 	})
-	if len(best) > 1 && best[0].step == best[1].step && len(holders[best[0]]) == len(holders[best[1]]) {
-		return nil, nil, fmt.Errorf("copies after step %d: %w: digests %.6x and %.6x", best[0].step, ErrTie, best[0].sha, best[1].sha)
+	first := best[0]
+	if len(best) > 1 {
+		second := best[1]
+		if first.step == second.step && first.ahead == second.ahead && len(holders[first]) == len(holders[second]) {
+			return nil, nil, fmt.Errorf("copies after step %d: %w: digests %.6x and %.6x", first.step, ErrTie, first.sha, second.sha)
+		}
 	}
-	return copies[best[0]], holders[best[0]], nil
+	return copies[first], holders[first], nil
 }
 
 // stripes reads a State from all sources at once. A source that fails gives its stripe to the others.

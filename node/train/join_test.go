@@ -25,7 +25,8 @@ import (
 type stander struct {
 	pb.UnimplementedPeerServer
 	copies map[uint64]string
-	mute   bool // it never answers
+	ahead  uint32 // of all of them
+	mute   bool   // it never answers
 }
 
 func (s *stander) Copy(ctx context.Context, req *pb.CopyRequest) (*pb.StateCopy, error) {
@@ -43,7 +44,7 @@ func (s *stander) Copy(ctx context.Context, req *pb.CopyRequest) (*pb.StateCopy,
 		return nil, status.Error(codes.FailedPrecondition, "no State")
 	}
 	sum := sha256.Sum256([]byte(s.copies[first]))
-	return &pb.StateCopy{Step: first, Size: int64(len(s.copies[first])), Sha256: sum[:]}, nil
+	return &pb.StateCopy{Step: first, Size: int64(len(s.copies[first])), Sha256: sum[:], Ahead: s.ahead}, nil
 }
 
 func (s *stander) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[pb.Chunk]) error {
@@ -94,6 +95,8 @@ func TestJoinersTakeTheStateMostMembersHave(t *testing.T) {
 		"one has an earlier one left": {[]*stander{{copies: map[uint64]string{2: "old", 4: "right"}}, has(4, "wrong"), has(4, "right")}, "right after step 4"},
 		"one is behind":               {[]*stander{has(3, "old"), has(4, "right")}, "right after step 4"},
 		"one against one, one behind": {[]*stander{has(3, "old"), has(4, "right"), has(4, "wrong")}, "no majority tells who is right"},
+		"one has chosen sets":         {[]*stander{has(4, "right"), {copies: map[uint64]string{4: "sets"}, ahead: 1}}, "sets after step 4"},
+		"most have not":               {[]*stander{has(4, "right"), {copies: map[uint64]string{4: "sets"}, ahead: 1}, has(4, "right")}, "right after step 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 3 { // whoever answers first

@@ -92,7 +92,10 @@ func (m *Member) Copy(ctx context.Context, req *pb.CopyRequest) (*pb.StateCopy, 
 			if err != nil {
 				return nil, err
 			}
-			return &pb.StateCopy{Step: c.step, Size: int64(len(data)), Sha256: digest[:], Totals: totalsToPB(c.totals), Made: w.madeUntil(c.step)}, nil
+			return &pb.StateCopy{
+				Step: c.step, Size: int64(len(data)), Sha256: digest[:], Totals: totalsToPB(c.totals), Made: w.madeUntil(c.step),
+				Ahead: c.ahead, NonFinite: c.tried, Validation: validationToPB(c.valid),
+			}, nil
 		}
 		select {
 		case <-more:

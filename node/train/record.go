@@ -78,6 +78,9 @@ func decodeScales(b []byte, tensors int) ([]int16, error) {
 // stateCopy is State after a step, for whoever joins.
 type stateCopy struct {
 	step   uint64
+	ahead  uint32 // see Trainer.ahead; with it what is needed to go on from there:
+	tried  bool   // the try before had lanes that were not finite
+	valid  ValidationReport
 	totals Totals
 	bytes  func() ([]byte, [32]byte, error) // canonical form and its digest, made at the first call
 }

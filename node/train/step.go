@@ -113,10 +113,10 @@ func (t *Trainer) commit(skipped bool) error {
 	t.sent, t.began = sent, time.Now()
 	flags := t.side.Flags
 	t.observer.Stepped(report)
+	t.settle(validating)
 	if flags&allreduce.CopyAsked != 0 {
 		t.copyState()
 	}
-	t.settle(validating)
 	if flags&allreduce.ViewAsked != 0 && !t.over() {
 		return ErrYield
 	}

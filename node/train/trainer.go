@@ -13,6 +13,7 @@ import (
 
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/methods"
@@ -305,7 +306,27 @@ func (t *Trainer) flags() uint32 {
 func (t *Trainer) copyState() {
 	s := &checkpoints.State{}
 	s.CopyFrom(t.State())
-	t.keep.put(newStateCopy(s, t.totals), time.Now())
+	c := newStateCopy(s, t.totals)
+	c.ahead, c.tried, c.valid = t.ahead(), t.nonFinite, t.validated
+	t.keep.put(c, time.Now())
+}
+
+// ahead says how far State has gone on after the committed step: 0 not at all; else sets were chosen, or scales for a try.
+func (t *Trainer) ahead() uint32 {
+	if t.stage == computing && (t.try > 0 || t.selectionDue()) {
+		return 1 + t.try
+	}
+	return 0
+}
+
+// advance goes where the member was that copied the State from which t was made, if that was ahead of its step.
+func (t *Trainer) advance(c *pb.StateCopy) {
+	if c.Ahead == 0 {
+		return
+	}
+	t.validated = validationFromPB(c.Validation)
+	t.settle(computing)
+	t.try, t.nonFinite = c.Ahead-1, c.NonFinite
 }
 
 // State is the training state after the last committed step. It shares memory with the trainer.
