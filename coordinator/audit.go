@@ -30,7 +30,7 @@ func newAuditCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a := auditSteps(reply.Views, reply.Run.Step, sharding.NewPlan(r.Samples, r.Batch.Micro, r.Batch.Lanes, r.Seed))
+			a := auditSteps(reply.Views, r.After, reply.Run.Step, sharding.NewPlan(r.Samples, r.Batch.Micro, r.Batch.Lanes, r.Seed))
 			if wantsJSON(cmd) {
 				err = printJSON(cmd.OutOrStdout(), a.row(reply.Run.Run))
 			} else {
@@ -74,9 +74,10 @@ const maxProblems = 10
 
 // auditSteps replays the journal: which view made which steps, which member had which lane, and, by the plan, which samples
 // that was. It is pure. What it proves rests on the commit rule of a step: the sum of every committed step held each lane of
-// the run exactly once, whoever computed it.
-func auditSteps(views []*pb.ViewSteps, last uint64, plan sharding.Plan) *audited {
-	a := &audited{steps: last, samples: plan.N}
+// the run exactly once, whoever computed it. A run that began with the State of another made the steps behind after; the epoch
+// in which it began is not complete.
+func auditSteps(views []*pb.ViewSteps, after, last uint64, plan sharding.Plan) *audited {
+	a := &audited{steps: last - min(after, last), samples: plan.N}
 	problem := func(format string, args ...any) {
 		if len(a.problems) < maxProblems {
 			a.problems = append(a.problems, fmt.Sprintf(format, args...))
@@ -84,7 +85,7 @@ func auditSteps(views []*pb.ViewSteps, last uint64, plan sharding.Plan) *audited
 	}
 	perEpoch := uint64(plan.Steps())
 	used := make([]int, plan.N)
-	next := uint64(1)
+	next := after + 1
 	for _, v := range views {
 		if v.First != next {
 			problem("step %d follows step %d in the journal", v.First, next-1)
@@ -114,10 +115,13 @@ func auditSteps(views []*pb.ViewSteps, last uint64, plan sharding.Plan) *audited
 			if step%perEpoch != 0 {
 				continue
 			}
-			a.epochs++
+			whole := step-perEpoch >= after
+			if whole {
+				a.epochs++
+			}
 			for s, n := range used {
-				if n != 1 {
-					problem("sample %d was used %d times in epoch %d", s, n, a.epochs)
+				if n > 1 || n == 0 && whole {
+					problem("sample %d was used %d times in epoch %d", s, n, step/perEpoch)
 				}
 			}
 			clear(used)

@@ -23,7 +23,7 @@ func TestAuditProvesExactlyOnce(t *testing.T) {
 	good := []*pb.ViewSteps{
 		viewSteps(1, 1, 5, 3, 0, 1, 2, 2), viewSteps(2, 6, 6, 2, 0, 1, 0, 1), viewSteps(4, 7, 18, 3, 2, 1, 0, 0),
 	}
-	a := auditSteps(good, 18, plan)
+	a := auditSteps(good, 0, 18, plan)
 	if len(a.problems) > 0 || a.epochs != 2 || len(a.views) != 3 {
 		t.Errorf("audit found %+v", a)
 	}
@@ -52,8 +52,20 @@ func TestAuditProvesExactlyOnce(t *testing.T) {
 		"deals 3 lanes":     {[]*pb.ViewSteps{viewSteps(1, 1, 18, 1, 0, 0, 0)}, 18},
 		"to rank 5":         {[]*pb.ViewSteps{viewSteps(1, 1, 18, 1, 0, 0, 0, 5)}, 18},
 	} {
-		if p := strings.Join(auditSteps(c.views, c.last, plan).problems, "\n"); !strings.Contains(p, why) {
+		if p := strings.Join(auditSteps(c.views, 0, c.last, plan).problems, "\n"); !strings.Contains(p, why) {
 			t.Errorf("audit found %q, want %q", p, why)
 		}
+	}
+}
+
+// A run that began with another's State has made the steps behind it, and no complete epoch of the one it began in.
+func TestAuditOfARunThatBeganLater(t *testing.T) {
+	plan := sharding.NewPlan(50, 2, 4, 7)
+	a := auditSteps([]*pb.ViewSteps{viewSteps(1, 5, 15, 2, 0, 1, 0, 1)}, 4, 15, plan)
+	if len(a.problems) > 0 || a.epochs != 1 || a.steps != 11 {
+		t.Errorf("audit found %+v", a)
+	}
+	if a := auditSteps([]*pb.ViewSteps{viewSteps(1, 5, 15, 2, 0, 1, 0, 1)}, 0, 15, plan); len(a.problems) == 0 {
+		t.Error("steps that nobody made are not missed")
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/files"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/model/tokenizer"
@@ -21,20 +23,30 @@ func newLaunchCmd() *cobra.Command {
 	var local int
 	var set []string
 	var resume bool
+	var from string
+	var state *which
 	cmd := &cobra.Command{
-		Use:   "launch SPEC | launch --resume RUN",
+		Use:   "launch SPEC [--from RUN] | launch --resume RUN",
 		Short: "Launch the run that a spec describes and follow it to its end",
 		Long: `Launch resolves the spec (defaults, globs, URLs, every file by its hash), offers its files to the coordinator and follows the run.
 
 Without --local the run goes to the coordinator named by --coordinator; Ctrl-C then detaches and the run goes on.
 With --resume a run that was stopped or has failed goes on from its newest checkpoint.
+With --from a new run begins with the State of another: its spec has more steps, another rate or other data, but the same model, method
+and seed. It counts steps from where the other was; --checkpoint and --mirror say that a checkpoint of the other is meant.
 With --local N a coordinator and N nodes are started on this machine for this run; Ctrl-C stops it and keeps its State.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if resume {
-				return resumeRun(cmd, args[0], local > 0 || len(set) > 0)
+				return resumeRun(cmd, args[0], local > 0 || len(set) > 0 || from != "")
+			}
+			if from == "" && *state != (which{}) {
+				return config.Usagef("--checkpoint, --mirror and --base say where the State of the run of --from is")
 			}
 			r, err := resolveSpec(cmd, args[0], set)
+			if err == nil && from != "" {
+				err = beginFrom(cmd, r, from, state)
+			}
 			if err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
@@ -50,9 +62,40 @@ With --local N a coordinator and N nodes are started on this machine for this ru
 	cmd.Flags().IntVar(&local, "local", 0, "start a coordinator and so many nodes on this machine for the run")
 	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the run of this name, which was stopped or has failed")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "override a field of the spec: --set optimizer.lr=1e-4 (repeatable)")
-	addClientFlags(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "begin with the State of this run")
+	state = addStateFlags(cmd)
 	addJSONFlag(cmd)
 	return cmd
+}
+
+// beginFrom makes r begin with a State of another run, which is kept by its content like any file that a run needs.
+func beginFrom(cmd *cobra.Command, r *spec.Resolved, run string, state *which) error {
+	settings, err := config.Load(cmd.Flags(), "coordinator")
+	if err != nil {
+		return err
+	}
+	other, err := state.open(cmd, run)
+	if err != nil {
+		return err
+	}
+	defer other.close()
+	h, store := sha256.New(), files.Under(settings.Home)
+	size, err := other.state.WriteTo(h)
+	if err != nil {
+		return err
+	}
+	sum := h.Sum(nil)
+	if err := r.BeginFrom(other.spec, other.state.Step, spec.File{SHA256: spec.Sum(sum), Size: size, Path: store.Path(sum)}); err != nil {
+		return fmt.Errorf("--from %s: %w", run, err)
+	}
+	out, in := io.Pipe()
+	go func() {
+		_, err := other.state.WriteTo(in)
+		in.CloseWithError(err)
+	}()
+	_, err = store.Add(sum, size, out)
+	_ = out.CloseWithError(err) // ends the writer, whatever happened
+	return err
 }
 
 // resolveSpec reads a spec file and everything it names, and says what of the data is passed over.
@@ -107,7 +150,7 @@ func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
 // resumeRun lets a run go on that has ended before its last step.
 func resumeRun(cmd *cobra.Command, run string, other bool) error {
 	if other {
-		return config.Usagef("--resume goes with neither --local nor --set: the run is what it was")
+		return config.Usagef("--resume goes with none of --local, --set and --from: the run is what it was")
 	}
 	conn, err := dialFlagged(cmd)
 	if err != nil {

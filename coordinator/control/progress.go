@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
 )
 
 // progress is how far a run has come and how fast: sums as any member has them, single steps as rank 0 tells them.
@@ -29,6 +30,11 @@ const (
 	tailSteps   = 1 << 12 // steps and lines kept for those who follow
 	tailLines   = 1 << 10
 )
+
+// newProgress is that of a run that has made no step of its own; steps are those that it tells people of.
+func newProgress(s *spec.Resolved, steps tail[*pb.StepReport]) progress {
+	return progress{step: s.After, reported: s.After, steps: steps}
+}
 
 func (p *progress) begin(now time.Time) {
 	p.began, p.at = now, now

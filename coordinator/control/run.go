@@ -89,7 +89,7 @@ func newRun(e *entry) *run {
 	r := &run{
 		id: e.Run, name: e.spec.Name, spec: e.spec, expect: e.Expect, created: time.Unix(0, e.At), offered: time.Unix(0, e.At), result: e.info, pinned: e.pinned,
 		missing: map[spec.Sum]int64{}, members: map[view.NodeID]*member{}, left: map[view.NodeID]string{}, falls: map[string]*fall{},
-		lines: tail[*pb.LogLine]{max: tailLines}, progress: progress{steps: tail[*pb.StepReport]{max: tailSteps}},
+		lines: tail[*pb.LogLine]{max: tailLines}, progress: newProgress(e.spec, tail[*pb.StepReport]{max: tailSteps}),
 	}
 	r.recall(e.kept)
 	switch n := len(e.views); {
@@ -464,7 +464,7 @@ func (c *core) startOver(now time.Time, r *run, why string) {
 	r.view, r.empty, r.state, r.why, r.expect = nil, time.Time{}, pb.RunState_RUN_QUEUED, "", 0
 	r.holders, r.digest, r.retry = nil, nil, time.Time{}
 	if len(r.committed) == 0 {
-		r.progress = progress{steps: r.progress.steps}
+		r.progress = newProgress(r.spec, r.progress.steps)
 	}
 	clear(r.members)
 }

@@ -93,6 +93,9 @@ func FromJSON(text []byte) (*Resolved, error) {
 			return nil, fmt.Errorf("read resolved spec: weight of %s is %v: use at most %d", f.Role, f.Weight, sharding.MaxWeight)
 		}
 	}
+	if err := r.checkBegin(); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

@@ -28,6 +28,9 @@ type Resolved struct {
 	BadRows int `json:"bad_rows,omitempty"`
 	// Bad are the first of them, for people; they do not travel.
 	Bad []error `json:"-"`
+	// After is the step after which the run begins, with another run's State, which is the file of role "state". 0: the run
+	// begins with its model.
+	After uint64 `json:"after,omitempty"`
 	// Class is the arithmetic class of the members, empty until the coordinator pins that of the first.
 	Class string `json:"class"`
 }
@@ -38,7 +41,7 @@ type File struct {
 	Size   int64 `json:"size"`
 	// Path is where launch found it, a hint only.
 	Path string `json:"path"`
-	// Role is the name under which the spec knows it: "model/config.json", "train/0", "validation/3".
+	// Role is the name under which the spec knows it: "model/config.json", "train/0", "validation/3", "state".
 	Role string `json:"role"`
 	// Weight and Columns say how a data file is used, where that is not as usual.
 	Weight  float64          `json:"weight,omitempty"`

@@ -58,7 +58,7 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment, peers []string) 
 	}
 	job := &Job{
 		Spec: r, SpecHash: r.Hash(), Steps: uint64(r.Steps), Kernels: m.cfg.Kernels, Workers: m.cfg.Workers,
-		Weights: w, Method: method, Calibration: calibration(r.Plan().Steps()),
+		Weights: w, Method: method, Calibration: calibration(r.Plan().Steps()), Begin: paths.state,
 	}
 	data := &dataOpener{spec: r, encoder: sharding.NewEncoder(tok, r.Data), cache: filepath.Join(m.cfg.Home, "cache", "tokens")}
 	if job.Train, err = data.training(ctx, paths.train); err != nil {
@@ -99,6 +99,7 @@ func (m *Member) fits(r *spec.Resolved, base string) error {
 type runFiles struct {
 	model        map[string]string // file name → path
 	train, valid []sharding.File   // in the order of the spec, by the names launch knew
+	state        string            // of the State with which the run begins; empty: with its model
 }
 
 // gather finds every file of an assignment on this node or fetches it: from a peer, to spare the coordinator, which has
@@ -121,6 +122,8 @@ func (m *Member) gather(ctx context.Context, list []*pb.File, peers []string) (*
 			got.train = append(got.train, sharding.File{Path: path, Name: f.Path})
 		case "validation":
 			got.valid = append(got.valid, sharding.File{Path: path, Name: f.Path})
+		case spec.StateRole:
+			got.state = path
 		}
 	}
 	return got, nil

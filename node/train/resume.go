@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -56,6 +57,31 @@ func (w *work) reorder(a *pb.Assignment) {
 	if a.From != nil && w.trainer == nil {
 		w.resumption = a.From
 	}
+}
+
+// start makes a trainer where the run begins: at step 0 with its model, or with another run's State.
+func (w *work) start(job *Job) (*Trainer, error) {
+	if job.Begin == "" {
+		return NewTrainer(job, nil, w, w.log)
+	}
+	f, err := os.Open(job.Begin)
+	if err != nil {
+		return nil, fmt.Errorf("begin with another run's State: %w", err)
+	}
+	defer f.Close()
+	s, err := checkpoints.ReadState(f)
+	if err != nil {
+		return nil, fmt.Errorf("begin with another run's State: %w", err)
+	}
+	if s.Step != job.Spec.After {
+		return nil, fmt.Errorf("begin with another run's State: it is of step %d, the spec says %d: launch again", s.Step, job.Spec.After)
+	}
+	s.Spec = job.SpecHash // what it is of from here on
+	t, err := NewTrainer(job, s, w, w.log)
+	if err == nil {
+		t.totals.Step = s.Step
+	}
+	return t, err
 }
 
 // missingRetry is how long a member waits that has found too few pieces.

@@ -132,7 +132,7 @@ func (t *Trainer) conclude(r *record) StepReport {
 	}
 	t.step, t.ended = r.step, t.ended || t.side.Flags&allreduce.StopAsked != 0
 	t.pend()
-	t.totals.add(&report)
+	t.totals.add(&report, t.job.Spec.After+1)
 	report.Totals = t.totals
 	if r.step%tellState == 0 {
 		report.State = t.State().Fence()
@@ -147,8 +147,9 @@ func (t *Trainer) conclude(r *record) StepReport {
 // tellState is the interval of steps at which State's hash is told, so that runs can be compared before they end.
 const tellState = 10
 
-func (t *Totals) add(r *StepReport) {
-	if r.Step == 1 {
+// add counts a step of a run whose first one is first.
+func (t *Totals) add(r *StepReport, first uint64) {
+	if r.Step == first {
 		t.LossFirst = r.Loss
 	}
 	t.Step, t.LossLast = r.Step, r.Loss

@@ -32,6 +32,7 @@ type Job struct {
 	Method   methods.Method
 	Train    Examples
 	Valid    Examples // the validation lanes, as step 1 of a plan without shuffling; nil without validation data
+	Begin    string   // file with the State of another run with which this one begins; empty: it begins with its model
 	// Calibration is the number of steps at whose samples a methods.Probe looks.
 	Calibration int
 }

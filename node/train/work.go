@@ -115,7 +115,7 @@ func (w *work) do(ctx context.Context) error {
 	}
 }
 
-// begin prepares the run and makes the trainer: at step 0, or with a State of the other members.
+// begin prepares the run and makes the trainer: where the spec says, or with a State of the other members.
 func (w *work) begin(ctx context.Context, join bool) error {
 	w.set(func() {
 		w.phase, w.trainer, w.made = pb.Phase_PHASE_PREPARING, nil, reports[*pb.FirstStep]{most: maxMade}
@@ -134,7 +134,7 @@ func (w *work) begin(ctx context.Context, join bool) error {
 	case w.from() != nil:
 		t, err = w.resume(ctx, job)
 	default:
-		t, err = NewTrainer(job, nil, w, w.log)
+		t, err = w.start(job)
 	}
 	if err != nil {
 		return err
