@@ -39,8 +39,9 @@ func (d *decoder) state() *State {
 		d.failf("it does not begin with %q", magic)
 		return nil
 	}
-	if v := binary.LittleEndian.Uint16(head[len(magic):]); v != version {
-		d.err = fmt.Errorf("state has version %d, this binary reads %d: use a torc of the run's version", v, version)
+	v := binary.LittleEndian.Uint16(head[len(magic):])
+	if v != version && v != aged {
+		d.err = fmt.Errorf("state has version %d, this binary reads %d and %d: use a torc of the run's version", v, version, aged)
 		return nil
 	}
 	s := &State{}
@@ -53,6 +54,12 @@ func (d *decoder) state() *State {
 		d.failf("θ has %d values, the pending one %d", k, pending)
 	}
 	s.Pending = d.floats(pending)
+	if v == aged {
+		if k == 0 {
+			d.failf("it has ages of no values")
+		}
+		s.Ages = d.ages(k)
+	}
 	s.Scales = d.scales(d.uint32())
 	n := d.uint32()
 	for i := uint32(0); i < n && d.err == nil; i++ {
@@ -146,6 +153,17 @@ func (d *decoder) scales(n uint32) []int16 {
 	d.each(uint64(n), 2, func(b []byte) {
 		for ; len(b) > 0; b = b[2:] {
 			v = append(v, int16(binary.LittleEndian.Uint16(b)))
+		}
+	})
+	return v
+}
+
+func (d *decoder) ages(n uint64) []uint16 {
+	var v []uint16
+	d.each(n, 2, func(b []byte) {
+		v = grow(v, n, len(b)/2)
+		for ; len(b) > 0; b = b[2:] {
+			v = append(v, binary.LittleEndian.Uint16(b))
 		}
 	})
 	return v

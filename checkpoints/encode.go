@@ -12,7 +12,8 @@ import (
 
 const (
 	magic   = "torcST"
-	version = 1
+	version = 1 // without ages
+	aged    = 2 // with them
 )
 
 // WriteTo writes the canonical bytes. The state must not change meanwhile.
@@ -22,7 +23,11 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 	}
 	e := encoder{w: w}
 	e.bytes([]byte(magic))
-	e.uint16(version)
+	if len(s.Ages) == 0 {
+		e.uint16(version)
+	} else {
+		e.uint16(aged)
+	}
 	e.bytes(s.Spec[:])
 	e.uint64(s.Step)
 	e.uint64(uint64(len(s.Theta)))
@@ -31,6 +36,9 @@ func (s *State) WriteTo(w io.Writer) (int64, error) {
 	e.floats(s.V)
 	e.uint64(uint64(len(s.Pending)))
 	e.floats(s.Pending)
+	for _, a := range s.Ages {
+		e.uint16(a)
+	}
 	e.uint32(uint32(len(s.Scales)))
 	e.scales(s.Scales)
 	e.uint32(uint32(len(s.Sets)))

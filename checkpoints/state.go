@@ -23,6 +23,7 @@ type State struct {
 	Sets    [][]uint32
 	Retired []methods.Sparse // empty, or as many as Sets
 	Pending []float32        // θ when the selection under way began; empty when there is none
+	Ages    []uint16         // steps since each trained value entered its set; empty unless the run counts them (method.age)
 }
 
 // Digest is the SHA-256 of the canonical bytes. It panics if the lengths of the fields do not belong together.
@@ -50,6 +51,7 @@ func (s *State) Fence() uint64 {
 	for _, v := range [][]float32{s.Theta, s.M, s.V, s.Pending} {
 		part(len(v), memory(v))
 	}
+	part(len(s.Ages), memory(s.Ages))
 	part(len(s.Scales), memory(s.Scales))
 	number(uint64(len(s.Sets)))
 	for _, set := range s.Sets {
@@ -64,7 +66,7 @@ func (s *State) Fence() uint64 {
 }
 
 // memory is v as it lies there.
-func memory[T int16 | uint32 | float32](v []T) []byte {
+func memory[T int16 | uint16 | uint32 | float32](v []T) []byte {
 	if len(v) == 0 {
 		return nil
 	}
@@ -79,6 +81,8 @@ func (s *State) check() error {
 		return fmt.Errorf("θ has %d values, its moments %d and %d", k, len(s.M), len(s.V))
 	case len(s.Pending) != 0 && len(s.Pending) != k:
 		return fmt.Errorf("θ has %d values, the pending one %d", k, len(s.Pending))
+	case len(s.Ages) != 0 && len(s.Ages) != k:
+		return fmt.Errorf("θ has %d values, their ages are %d", k, len(s.Ages))
 	case len(s.Retired) != 0 && len(s.Retired) != len(s.Sets):
 		return fmt.Errorf("there are %d sets and %d lists of retired coordinates", len(s.Sets), len(s.Retired))
 	}
@@ -96,6 +100,7 @@ func (s *State) CopyFrom(from *State) {
 	s.Spec, s.Step = from.Spec, from.Step
 	s.Theta, s.M, s.V = append(s.Theta[:0], from.Theta...), append(s.M[:0], from.M...), append(s.V[:0], from.V...)
 	s.Scales, s.Pending = append(s.Scales[:0], from.Scales...), append(s.Pending[:0], from.Pending...)
+	s.Ages = append(s.Ages[:0], from.Ages...)
 	s.Sets = resize(s.Sets, len(from.Sets))
 	for i, set := range from.Sets {
 		s.Sets[i] = append(s.Sets[i][:0], set...)

@@ -45,6 +45,9 @@ func drawState(t *rapid.T) *State {
 	if rapid.Bool().Draw(t, "with pending") {
 		s.Pending = floats("pending")
 	}
+	if rapid.Bool().Draw(t, "with ages") {
+		s.Ages = rapid.SliceOfN(rapid.Uint16(), len(s.Theta), len(s.Theta)).Draw(t, "ages")
+	}
 	return s
 }
 
@@ -120,6 +123,8 @@ func TestDigestAndFenceSeeEveryField(t *testing.T) {
 		"owner of retired":    func(s *State) { s.Retired[0], s.Retired[1] = s.Retired[1], s.Retired[0] },
 		"pending":             func(s *State) { s.Pending[0] = 9 },
 		"no pending":          func(s *State) { s.Pending = nil },
+		"ages":                func(s *State) { s.Ages = []uint16{0, 0} },
+		"an age":              func(s *State) { s.Ages = []uint16{0, 1} },
 		"no retired":          func(s *State) { s.Retired = nil },
 		"no sets, no retired": func(s *State) { s.Sets, s.Retired = nil, nil },
 	} {
@@ -150,12 +155,19 @@ func TestFormatIsPinned(t *testing.T) {
 	if got := fmt.Sprintf("%x", b); got != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("bytes are\n%s, want\n%s", got, strings.ReplaceAll(want, " ", ""))
 	}
+	s.Ages = []uint16{1, 0x203} // behind the pending θ, in version 2
+	want = strings.Replace(want, "746f7263535401", "746f7263535402", 1)
+	want = strings.Replace(want, "0000000000000000"+"01000000"+"fdff", "0000000000000000"+"01000302"+"01000000"+"fdff", 1)
+	if got := fmt.Sprintf("%x", encode(t, s)); got != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("with ages bytes are\n%s, want\n%s", got, strings.ReplaceAll(want, " ", ""))
+	}
 }
 
 func TestInconsistentStatesAreNotWritten(t *testing.T) {
 	for name, s := range map[string]*State{
 		"moments":        {Theta: []float32{1}, M: []float32{1}},
 		"pending":        {Theta: []float32{1, 2}, M: []float32{1, 2}, V: []float32{1, 2}, Pending: []float32{1}},
+		"ages":           {Theta: []float32{1, 2}, M: []float32{1, 2}, V: []float32{1, 2}, Ages: []uint16{1}},
 		"retired lists":  {Sets: [][]uint32{{1}}, Retired: make([]methods.Sparse, 2)},
 		"retired values": {Sets: [][]uint32{{1}}, Retired: []methods.Sparse{{At: []uint32{1}}}},
 	} {
@@ -168,7 +180,7 @@ func TestInconsistentStatesAreNotWritten(t *testing.T) {
 func TestMalformedStatesAreRefused(t *testing.T) {
 	s := &State{
 		Step: 1, Theta: []float32{1, 2}, M: []float32{1, 2}, V: []float32{1, 2}, Scales: []int16{1},
-		Sets: [][]uint32{{5, 9}}, Retired: []methods.Sparse{{At: []uint32{2}, Bits: []uint32{3}}}, Pending: []float32{1, 2},
+		Sets: [][]uint32{{5, 9}}, Retired: []methods.Sparse{{At: []uint32{2}, Bits: []uint32{3}}}, Pending: []float32{1, 2}, Ages: []uint16{1, 2},
 	}
 	good := encode(t, s)
 	for n := range good {
@@ -212,6 +224,8 @@ func FuzzReadState(f *testing.F) {
 		Step: 1, Theta: []float32{1, 2}, M: []float32{1, 2}, V: []float32{1, 2}, Scales: []int16{1},
 		Sets: [][]uint32{{5, 9}, {}}, Retired: []methods.Sparse{{At: []uint32{2}, Bits: []uint32{3}}, {At: []uint32{1}, Bits: []uint32{1 << 20}}},
 	}
+	f.Add(encode(f, s))
+	s.Ages = []uint16{1, 1 << 15}
 	f.Add(encode(f, s))
 	f.Add(encode(f, &State{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -261,6 +275,9 @@ func TestCopyIsEqualAndApart(t *testing.T) {
 		}
 		for i := range s.Scales {
 			s.Scales[i]++
+		}
+		for i := range s.Ages {
+			s.Ages[i]++
 		}
 		for _, v := range s.Sets {
 			clear(v)

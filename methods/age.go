@@ -37,7 +37,20 @@ func AgedAdamW(theta, m, v, g []float32, ages []uint16, s model.AdamWStep, rates
 	}
 }
 
-// remapAges carries the ages of the set old to the set next: survivors keep theirs, newcomers begin at 0.
+// RemapAges carries ages, laid out like θ, from the sets was to the sets next of a Selector: survivors keep theirs, newcomers begin
+// at 0. was is nil before the first Adopt.
+func RemapAges(was, next [][]uint32, ages []uint16) {
+	if was == nil {
+		clear(ages)
+		return
+	}
+	for i, set := range next {
+		remapAges(was[i], set, ages[:len(set)])
+		ages = ages[len(set):]
+	}
+}
+
+// remapAges is RemapAges of one set.
 func remapAges(old, next []uint32, ages []uint16) {
 	was := append([]uint16(nil), ages...)
 	merge(old, next, func(from, to int) { ages[to] = was[from] }, func(int) {}, func(to int) { ages[to] = 0 })

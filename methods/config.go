@@ -38,6 +38,10 @@ type Config struct {
 	// Default 0: the refresh waits for it. Less than Refresh.
 	Lead int `yaml:"lead" json:"lead,omitempty"`
 
+	// Age makes AdamW correct the bias of lift's moments by the age of each coordinate, the number of steps since it entered the
+	// set, in place of the number of steps of the run. Default false. It matters where Beta2 is near 1.
+	Age bool `yaml:"age" json:"age,omitempty"`
+
 	// O, Down, V and Up are the budget of s2ft, as shares of what the whole model has, rounded down: heads whose columns of O
 	// are trained, channels of the MLP whose columns of Down are, key-value heads whose rows of V are, channels whose rows of
 	// Up are. Defaults 0.052, 0.02, 0 and 0, 1 % of a 135M model.

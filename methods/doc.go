@@ -20,6 +20,6 @@
 // The package does not run the model, sum over members or write files.
 //
 // Start reading at method.go, then lift.go, choose.go and principal.go (which elements are chosen), channels.go (which channels),
-// lowrank.go (paths beside the weights) and adamw.go. probe.go and probed.go choose channels by data. age.go is what training does not
-// call yet: bias correction by the age of a coordinate.
+// lowrank.go (paths beside the weights) and adamw.go. probe.go and probed.go choose channels by data, age.go corrects biases by
+// the age of a coordinate.
 package methods

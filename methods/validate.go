@@ -33,7 +33,7 @@ func (c Config) Validate() error {
 		return cmp.Or(c.validateModules("all", "linear"), c.validateUnused("modules"))
 	case "lift":
 		return cmp.Or(c.validateModules("linear", "mlp"),
-			c.validateUnused("modules", "budget", "rank", "density", "filter", "mode", "directions", "block", "refresh", "lead"), c.validateLIFT())
+			c.validateUnused("modules", "budget", "rank", "density", "filter", "mode", "directions", "block", "refresh", "lead", "age"), c.validateLIFT())
 	case "s2ft":
 		return cmp.Or(c.validateUnused("budget", "o", "down", "v", "up", "select"), c.validateS2FT())
 	case "sorsa":
@@ -69,6 +69,7 @@ func (c Config) validateUnused(has ...string) error {
 		{"block", c.Block != ""},
 		{"refresh", c.Refresh != 0},
 		{"lead", c.Lead != 0},
+		{"age", c.Age},
 		{"o", c.O != 0},
 		{"down", c.Down != 0},
 		{"v", c.V != 0},

@@ -131,15 +131,7 @@ func (d decoder) scalar(v reflect.Value, n *yaml.Node, path string) error {
 
 // unknown says that section v at path has no field key, and which one may have been meant.
 func (d decoder) unknown(at *yaml.Node, v reflect.Value, path, key string) error {
-	if why := notYet[join(path, key)]; why != "" {
-		return fmt.Errorf("%s: unknown key %q: %s", d.at(at), join(path, key), why)
-	}
 	return fmt.Errorf("%s: unknown key %q, nearest known %q", d.at(at), join(path, key), nearest(v.Type(), path, key))
-}
-
-// notYet are keys that people know from elsewhere, with what to do instead.
-var notYet = map[string]string{
-	"method.age": "bias correction by the age of each coordinate is not wired into training yet; remove it, and keep optimizer.beta2 at 0.95",
 }
 
 // nearest is the known key most like the unknown one: the field of another section that has this very name, else the field

@@ -20,6 +20,9 @@ func Memory(s *Spec, c *model.Config, trained int) map[string]int64 {
 	state := 12 * k
 	if s.Method.Name == "lift" {
 		state += 4 * k
+		if s.Method.Age {
+			state += 2 * k
+		}
 		if s.Method.Lead > 0 {
 			state += 4 * k // θ while a selection is under way
 		}

@@ -105,6 +105,13 @@ func (p *troupe) digest(name string) string {
 	return fmt.Sprintf("%x", d[:6])
 }
 
+// agedToy refreshes, so that coordinates of all ages are there.
+func agedToy() toy {
+	c := liftToy()
+	c.method.Age = true
+	return c
+}
+
 func liftToy() toy {
 	lift := methods.Default("lift")
 	lift.Rank, lift.Filter, lift.Refresh = 2, 2, 3
@@ -224,6 +231,7 @@ func TestMembersLeaveAViewTogether(t *testing.T) {
 func TestJoinersReplayRecords(t *testing.T) {
 	for name, c := range map[string]toy{
 		"lift": liftToy(),
+		"aged": agedToy(),
 		"s2ft": probeToy("smallest-gradient"),
 		"lora": {method: methods.Default("lora"), dtype: model.BF16, lanes: 7, steps: 5},
 		"full": {method: methods.Default("full"), dtype: model.F32, lanes: 7, steps: 5},

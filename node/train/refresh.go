@@ -63,8 +63,12 @@ func (t *Trainer) refresh(ctx context.Context) error {
 
 // adopt replaces the index sets.
 func (t *Trainer) adopt(sets [][]uint32) error {
+	was := t.selector.Sets()
 	if err := t.selector.Adopt(sets, t.job.Weights, t.theta, t.m, t.v); err != nil {
 		return err
+	}
+	if t.ages != nil {
+		methods.RemapAges(was, sets, t.ages)
 	}
 	t.sets, t.pending, t.lead.picked = hashSets(sets), nil, nil
 	return nil

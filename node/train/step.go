@@ -189,6 +189,10 @@ func (t *Trainer) update(step uint64) (rate, norm float64) {
 	norm = t.norm()
 	factor := methods.ClipFactor(norm, opt.Clip)
 	adamw := opt.Step(step, rate)
+	var rates []float32 // by age
+	if t.ages != nil {
+		rates = opt.AgedRates(rate)
+	}
 	t.eachWeight(func(s span, off, n int) {
 		g := t.dequantise(s, t.lane.scratch[:n])
 		if factor != 1 {
@@ -197,6 +201,10 @@ func (t *Trainer) update(step uint64) (rate, norm float64) {
 			}
 		}
 		t.job.Method.Penalty(t.lane.tensors[s.from].Weight, t.theta[off:off+n], g)
+		if t.ages != nil {
+			methods.AgedAdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, t.ages[off:off+n], adamw, rates)
+			return
+		}
 		t.job.Kernels.AdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, adamw)
 	})
 	t.lead.weights.Lock()

@@ -120,6 +120,7 @@ type Trainer struct {
 	sets        uint64    // hash of the index sets
 	copied      bool      // State was fetched from other members, and no greeting has confirmed it yet
 	pending     []float32 // θ when the selection under way began; nil when there is none
+	ages        []uint16  // steps since each trained value entered its set; nil unless the run counts them
 
 	// How far the step after it has come; see place.
 	stage     stage
@@ -166,6 +167,9 @@ func NewTrainer(job *Job, state *checkpoints.State, observer Observer, log *slog
 	t.refresher, _ = job.Method.(methods.Refresher)
 	t.prober, _ = job.Method.(methods.Prober)
 	t.leader, _ = job.Method.(methods.Leader)
+	if job.Spec.Method.Age {
+		t.ages = make([]uint16, k)
+	}
 	if state == nil {
 		t.theta = job.Method.Start(job.Weights)
 	} else if err := t.restore(state); err != nil {
@@ -183,6 +187,8 @@ func (t *Trainer) restore(s *checkpoints.State) error {
 		return fmt.Errorf("restore State after step %d: it belongs to the spec with hash %.6x, this run's is %.6x: ask for a State of this run", s.Step, s.Spec, t.job.SpecHash)
 	case len(s.Scales) != len(t.scales) || s.Step > t.job.Steps:
 		return fmt.Errorf("restore State after step %d with %d scales: the run has %d steps and %d trained tensors", s.Step, len(s.Scales), t.job.Steps, len(t.scales))
+	case len(s.Ages) != len(t.ages):
+		return fmt.Errorf("restore State after step %d with ages of %d values: the run counts %d: ask for a State of this run", s.Step, len(s.Ages), len(t.ages))
 	case len(s.Pending) > 0 && t.leader == nil:
 		return fmt.Errorf("restore State after step %d: a selection is under way, the run's method makes none: ask for a State of this run", s.Step)
 	}
@@ -195,6 +201,9 @@ func (t *Trainer) restore(s *checkpoints.State) error {
 	}
 	if len(s.Pending) > 0 {
 		t.pending = s.Pending
+	}
+	if t.ages != nil {
+		t.ages = s.Ages
 	}
 	return nil
 }
@@ -332,7 +341,7 @@ func (t *Trainer) advance(c *pb.StateCopy) {
 
 // State is the training state after the last committed step. It shares memory with the trainer.
 func (t *Trainer) State() *checkpoints.State {
-	s := &checkpoints.State{Spec: t.job.SpecHash, Step: t.step, Theta: t.theta, M: t.m, V: t.v, Scales: t.scales, Pending: t.pending}
+	s := &checkpoints.State{Spec: t.job.SpecHash, Step: t.step, Theta: t.theta, M: t.m, V: t.v, Scales: t.scales, Pending: t.pending, Ages: t.ages}
 	if t.selector != nil {
 		s.Sets, s.Retired = t.selector.Sets(), t.selector.Retired()
 	}

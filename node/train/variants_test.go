@@ -28,6 +28,8 @@ func TestDigestOfVariantsDoesNotDependOnMembers(t *testing.T) {
 		"s2ft of a budget":      variant("s2ft", func(c *methods.Config) { c.Budget = "5%" }),
 		"lift in blocks":        variant("lift", func(c *methods.Config) { c.Block = "4x4" }),
 		"lift of everything":    variant("lift", func(c *methods.Config) { c.Density, c.Filter = 1, 2 }),
+		"lift by ages":          variant("lift", func(c *methods.Config) { c.Age = true }),
+		"lift by ages, ahead":   variant("lift", func(c *methods.Config) { c.Age, c.Lead = true, 1 }),
 		"lift at random":        variant("lift", func(c *methods.Config) { c.Mode = "random" }),
 		"lift by magnitude":     variant("lift", func(c *methods.Config) { c.Mode, c.Block = "magnitude", "1x8" }),
 		"lift by other ends":    variant("lift", func(c *methods.Config) { c.Directions = "hybrid" }),
