@@ -53,22 +53,29 @@ func (p *process) read(r io.Reader) {
 	}
 }
 
-// await returns the submatches of the first line that matches, and all lines up to it.
+// await returns the submatches of the first line that matches.
 func (p *process) await(t *testing.T, pattern string) []string {
 	t.Helper()
-	re, all, timeout := regexp.MustCompile(pattern), "", time.After(deadline)
+	match, _ := p.upTo(t, pattern)
+	return match
+}
+
+// upTo returns the submatches of the first line that matches, and all lines up to it that were not read yet.
+func (p *process) upTo(t *testing.T, pattern string) (match []string, said string) {
+	t.Helper()
+	re, timeout := regexp.MustCompile(pattern), time.After(deadline)
 	for {
 		select {
 		case line, ok := <-p.lines:
 			if !ok {
-				t.Fatalf("%v ended without a line like %q:\n%s", p.cmd.Args, pattern, all)
+				t.Fatalf("%v ended without a line like %q:\n%s", p.cmd.Args, pattern, said)
 			}
-			all += line + "\n"
+			said += line + "\n"
 			if m := re.FindStringSubmatch(line); m != nil {
-				return m
+				return m, said
 			}
 		case <-timeout:
-			t.Fatalf("%v printed no line like %q in %v:\n%s", p.cmd.Args, pattern, deadline, all)
+			t.Fatalf("%v printed no line like %q in %v:\n%s", p.cmd.Args, pattern, deadline, said)
 		}
 	}
 }
