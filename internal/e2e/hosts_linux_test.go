@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -89,6 +90,28 @@ func TestInsecureWireCanBeRead(t *testing.T) {
 		if wire.found["udp "+text] == 0 {
 			t.Errorf("%q was not found in gossip: %v in %d bytes, %v", text, wire.found, wire.payload, wire.err)
 		}
+	}
+}
+
+// A host that drops what comes to the ring port of another: the doctor and the node itself name port and host, and what to do.
+func TestAPortThatCannotBeReachedIsNamed(t *testing.T) {
+	n := newNetwork(t, hubName, "ada", "bob")
+	hub, ada, bob := n.hosts[hubName], n.hosts["ada"], n.hosts["bob"]
+	hub.start("coordinator", "serve", "--listen", "0.0.0.0").await(t, `msg="coordinator serves"`)
+	var made struct{ Token string }
+	hub.ask(&made, "token", "create", "--uses", "2")
+	join := []string{"join", hubName, "--listen", "0.0.0.0:7172", "--threads", "1", "--token", made.Token}
+	ada.start("node", join...).await(t, `msg=joined`)
+	n.mute("bob", "ada")
+	want := "port 7172 of " + ada.addr + " cannot be reached"
+	what := "open that port from this machine"
+	out, err := bob.command(filepath.Join(bin, "node"), "doctor", hubName, "--peer", ada.addr+":7172").Output()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), want) || !strings.Contains(string(out), what) {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	said := bob.start("node", join...).await(t, `msg="peer cannot be reached.*`)[0]
+	if !strings.Contains(said, want) || !strings.Contains(said, what) {
+		t.Errorf("the node says %s", said)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // refused runs a program that must be refused, with what it says about it.
@@ -83,6 +84,34 @@ func TestNodesAndPeopleHaveTheirCertificates(t *testing.T) {
 	} {
 		if !strings.Contains(string(text), line) {
 			t.Errorf("metrics lack %s", line)
+		}
+	}
+}
+
+// A token that does not count is refused with the reason and what to do; the node has nothing afterwards.
+func TestTokensThatDoNotCountAreRefused(t *testing.T) {
+	found := func() (addr string, token func(args ...string) string) {
+		t.Helper()
+		home := t.TempDir()
+		addr = start(t, home, "coordinator", "serve", "--listen", "127.0.0.1:0").await(t, `msg="coordinator serves" addr=(\S+)`)[1]
+		return addr, func(args ...string) string {
+			t.Helper()
+			var made struct{ Token string }
+			coordinator(t, home, &made, append([]string{"token", "create", "--coordinator", addr}, args...)...)
+			return made.Token
+		}
+	}
+	addr, token := found()
+	_, elsewhere := found()
+	expired := token("--ttl", "1s")
+	time.Sleep(time.Second) // by the coordinator's clock, which is this one
+	for says, token := range map[string]string{
+		"expired at ": expired, "the join token is for another cluster": elsewhere(),
+	} {
+		home := t.TempDir()
+		refused(t, home, says, "node", "join", addr, "--name", "bob", "--token", token)
+		if left, err := filepath.Glob(filepath.Join(home, "identity", "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: the node keeps %v, %v", says, left, err)
 		}
 	}
 }
