@@ -53,3 +53,127 @@ func TestOnlyEnoughPiecesOfOneStateAreCommitted(t *testing.T) {
 		})
 	}
 }
+
+// keeping3 is a run of three members on these hosts that has no checkpoint, and what the coordinator does about it.
+func keeping3(hosts ...string) (*core, *run) {
+	c := newCore(DefaultTiming(), &book{})
+	r := &run{id: "r", spec: &spec.Resolved{Spec: spec.Default("lift")}, state: pb.RunState_RUN_TRAINING, view: &view.View{Run: "r"}}
+	r.hash = [32]byte{1}
+	for i, n := range []string{"a", "b", "c"} {
+		id := view.NodeID{Name: n, Boot: 1}
+		c.nodes[id] = &node{id: id, session: uint64(i + 1), run: r, labels: map[string]string{"host": hosts[i]}}
+		r.view.Members = append(r.view.Members, view.Member{Node: id, Host: hosts[i]})
+	}
+	return c, r
+}
+
+func savedPieces(r *run, indices ...int32) []*pb.Saved {
+	p := &pb.Saved{Run: r.id, Spec: r.hash[:], Step: 10, Data: 4, Digest: make([]byte, 32), Size: 1000}
+	for _, index := range indices {
+		p.Pieces = append(p.Pieces, &pb.SavedPiece{Index: index, Sha256: make([]byte, 32)})
+	}
+	return []*pb.Saved{p}
+}
+
+// A member that says nothing does not cost the checkpoint: after a while the others are asked for as many further pieces as
+// make up for it, no piece twice, and what they report then is committed.
+func TestMissingPiecesAreAskedOfOthers(t *testing.T) {
+	now := time.Unix(100, 0)
+	c, r := keeping3("x", "y", "z")
+	a, b := c.nodes[r.view.Members[0].Node], c.nodes[r.view.Members[1].Node]
+	c.saved(now, r, a, savedPieces(r, 0, 3))
+	c.saved(now, r, b, savedPieces(r, 1, 4))
+	asked := func() map[uint64][]int32 {
+		all := map[uint64][]int32{}
+		for _, e := range c.take() {
+			if o, ok := e.(order); ok && o.order.GetSave() != nil {
+				if save := o.order.GetSave(); save.Run != "r" || save.Step != 10 {
+					t.Errorf("asked for %v", save)
+				}
+				all[o.session] = append(all[o.session], o.order.GetSave().Pieces...)
+			}
+		}
+		return all
+	}
+	c.tend(now.Add(askAfter-1), r)
+	if got := asked(); len(got) > 0 {
+		t.Fatalf("asked for %v too early", got)
+	}
+	c.tend(now.Add(askAfter), r)
+	got := asked()
+	seen := map[int32]bool{0: true, 1: true, 3: true, 4: true}
+	for session, pieces := range got {
+		if session != a.session && session != b.session || len(pieces) != 2 {
+			t.Errorf("session %d is asked for %v", session, pieces)
+		}
+		for _, i := range pieces {
+			if seen[i] {
+				t.Errorf("piece %d is there twice", i)
+			}
+			seen[i] = true
+		}
+	}
+	if len(seen) != 8 {
+		t.Fatalf("asked for %v, want two more pieces of each", got)
+	}
+	c.tend(now.Add(askAfter+time.Second), r)
+	if again := asked(); len(again) > 0 {
+		t.Errorf("asked again after a second for %v", again)
+	}
+	for n, of := range map[*node][]int32{a: append(got[a.session], 0, 3), b: append(got[b.session], 1, 4)} {
+		c.saved(now.Add(askAfter+2*time.Second), r, n, savedPieces(r, of...))
+	}
+	if len(r.committed) != 1 || checkpoints.Endure(r.committed[0].manifest.Holders, 4).Members != 1 {
+		t.Errorf("%d checkpoints are committed of %v", len(r.committed), got)
+	}
+}
+
+// What cannot be survived is said when a view is decided, once, and not when hosts are apart.
+func TestMembersOfOneHostAreWarnedOf(t *testing.T) {
+	for hosts, want := range map[string]string{"x x x": "all members are in one host", "x x y": "", "x y z": "", "  ": ""} {
+		c, r := keeping3(strings.Split(hosts, " ")...)
+		said := ""
+		for range 2 {
+			c.replace(time.Unix(100, 0), r)
+		}
+		for _, e := range c.take() {
+			if l, ok := e.(line); ok {
+				said += l.line.Text
+			}
+		}
+		if want == "" && said != "" || strings.Count(said, "checkpoints: ") > 1 || !strings.Contains(said, want) {
+			t.Errorf("hosts %s: said %q, want %q", hosts, said, want)
+		}
+	}
+}
+
+// A member that is lost takes its pieces along: another checkpoint is taken at once when fewer members could be lost than was
+// promised, and the manifest names the labels of those who keep it.
+func TestAViewWithFewerHoldersTakesACheckpoint(t *testing.T) {
+	now := time.Unix(100, 0)
+	c, r := keeping3("x", "y", "z")
+	for i, m := range r.view.Members {
+		c.saved(now, r, c.nodes[m.Node], savedPieces(r, int32(i), int32(i+3)))
+	}
+	if len(r.committed) != 1 || r.committed[0].manifest.Holders[2].Host != "z" {
+		t.Fatalf("%d checkpoints", len(r.committed))
+	}
+	taken := func() (n int) {
+		for _, e := range c.take() {
+			if o, ok := e.(order); ok && o.order.GetSave() != nil && o.order.GetSave().Step == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	c.replace(now, r)
+	if n := taken(); n != 0 {
+		t.Errorf("with all holders there %d members are asked for another checkpoint", n)
+	}
+	c.nodes[r.view.Members[2].Node].session = 0
+	r.view = &view.View{Run: "r", Members: r.view.Members[:2]}
+	c.replace(now, r)
+	if n := taken(); n != 2 {
+		t.Errorf("with a holder less %d members are asked for another checkpoint, want 2", n)
+	}
+}

@@ -29,6 +29,7 @@ type troupe struct {
 	heard   map[string]*heard
 	number  uint64
 	wrap    func(rank int, r *allreduce.Ring) Reducer // nil: the ring as it is
+	sent    []int64                                   // by each member in the last view, by its rank
 }
 
 func (c toy) troupe(t *testing.T) *troupe {
@@ -81,18 +82,20 @@ func (p *troupe) act(owner []int, fault func(*allreduce.Net), names ...string) [
 		fault(net)
 	}
 	errs := make([]error, len(names))
+	p.sent = make([]int64, len(names))
 	var g errgroup.Group
 	for rank, n := range names {
 		t := p.member(n)
 		g.Go(func() error {
 			id := allreduce.Identity{Run: v.Run, View: v.Hash(), Rank: rank, Members: len(names), Order: v.Ring}
 			ring := allreduce.NewRing(id, net.Mesh(id), t.job.Spec.Reduce)
-			defer ring.Close()
 			var reducer Reducer = ring
 			if p.wrap != nil {
 				reducer = p.wrap(rank, ring)
 			}
 			errs[rank] = t.Run(context.Background(), v, rank, reducer)
+			ring.Close()
+			p.sent[rank] = ring.BytesSent()
 			return nil
 		})
 	}

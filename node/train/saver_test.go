@@ -80,6 +80,16 @@ func savedState(step uint64) *checkpoints.State {
 	return s
 }
 
+// reported is what a member said has become durable.
+func reported(name string, p *pb.Saved) checkpoints.Saved {
+	s := checkpoints.Saved{Holder: checkpoints.Holder{Name: name}, Spec: [32]byte(p.Spec), Step: p.Step, Data: int(p.Data)}
+	s.Digest, s.Size = [32]byte(p.Digest), p.Size
+	for _, q := range p.Pieces {
+		s.Pieces = append(s.Pieces, checkpoints.Piece{Index: int(q.Index), Sum: [32]byte(q.Sha256)})
+	}
+	return s
+}
+
 // play has a member keep the states of two steps with their manifests, and begin a third. It returns what was reported.
 func play(home string, disk checkpoints.FS) []*pb.Saved {
 	cfg := checkpoints.Default()
@@ -95,13 +105,7 @@ func play(home string, disk checkpoints.FS) []*pb.Saved {
 		s.again()
 		s.report(b)
 		if n := len(b.Saved); step < 3 && n > 0 && b.Saved[n-1].Step == step {
-			p := b.Saved[n-1]
-			cut := checkpoints.Saved{Holder: checkpoints.Holder{Name: "ada"}, Spec: [32]byte{1}, Step: step, Data: 2}
-			cut.Digest, cut.Size = [32]byte(p.Digest), p.Size
-			for _, q := range p.Pieces {
-				cut.Pieces = append(cut.Pieces, checkpoints.Piece{Index: int(q.Index), Sum: [32]byte(q.Sha256)})
-			}
-			if m, err := checkpoints.Commit("r", 0, nil, []checkpoints.Saved{cut}); err == nil {
+			if m, err := checkpoints.Commit("r", 0, nil, []checkpoints.Saved{reported("ada", b.Saved[n-1])}); err == nil {
 				text, _ := m.Bytes()
 				s.committed(text)
 				done := make(chan struct{})
