@@ -107,13 +107,10 @@ func (c *cluster) join() error {
 	return nil
 }
 
-// launch starts the demo's run and follows it.
-func (c *cluster) launch(ctx context.Context, sets ...string) (*history, error) {
-	args := []string{"launch", "examples/arithmetic.yaml", "--coordinator", c.addr, "--insecure", "--json"}
-	for _, s := range sets {
-		args = append(args, "--set", s)
-	}
-	cmd := exec.CommandContext(ctx, "bin/coordinator", args...)
+// launch starts the run of a spec and follows it.
+func (c *cluster) launch(ctx context.Context, spec string) (*history, error) {
+	cmd := exec.CommandContext(ctx, "bin/coordinator", "launch", spec, "--coordinator", c.addr, "--insecure", "--json",
+		"--set", fmt.Sprint("steps=", steps), "--set", "optimizer.schedule=constant")
 	cmd.Env = append(os.Environ(), "TORC_HOME="+filepath.Join(c.dir, "launch"))
 	log, err := os.Create(filepath.Join(c.dir, "launch.log"))
 	if err != nil {
@@ -123,14 +120,19 @@ func (c *cluster) launch(ctx context.Context, sets ...string) (*history, error) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { _ = cmd.Wait(); log.Close() }()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait(); log.Close() }()
 	for {
 		reply, err := c.client.Runs(ctx, &pb.RunsRequest{})
 		if err != nil {
 			return nil, err
 		}
 		if len(reply.Runs) == 0 {
-			time.Sleep(100 * time.Millisecond)
+			select {
+			case err := <-ended:
+				return nil, fmt.Errorf("launch ended (%v), see %s", err, log.Name())
+			case <-time.After(100 * time.Millisecond):
+			}
 			continue
 		}
 		h := newHistory(reply.Runs[0].Run)

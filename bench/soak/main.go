@@ -41,7 +41,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	minutes := flag.Float64("minutes", 10, "how long to disturb")
-	method := flag.String("method", "lift", "lift or sorsa")
+	method := flag.String("method", "lift", "lift, or another that examples/methods has a spec of")
 	nodes := flag.Int("nodes", 4, "nodes at most")
 	every := flag.Duration("every", 3*time.Second, "mean time between faults; 0: none")
 	busy := flag.Int("busy", 0, "goroutines that do nothing but take processor time")
@@ -52,6 +52,9 @@ func run(ctx context.Context) error {
 		return errors.New("use at least 2 nodes, 100ms between faults or 0, and a positive number of minutes")
 	}
 	fmt.Printf("soak: %s, %v minutes, %d nodes, a fault every %v, seed %d, %d busy goroutines\n", *method, *minutes, *nodes, *every, *seed, *busy)
+	if _, err := os.Stat(demo(*method)); err != nil {
+		return fmt.Errorf("-method %s: %w", *method, err)
+	}
 	dir, err := filepath.Abs(*out)
 	if err != nil {
 		return err
@@ -74,12 +77,12 @@ func run(ctx context.Context) error {
 // steps is the number of steps that the spec names: more than a soak makes.
 const steps = 100_000
 
-func sets(method string) []string {
-	all := []string{"steps=" + fmt.Sprint(steps), "optimizer.schedule=constant"}
-	if method == "sorsa" {
-		all = append(all, "method.name=sorsa", "method.rank=4", "optimizer.lr=1e-3")
+// demo is the demo's spec for a method.
+func demo(method string) string {
+	if method == "lift" {
+		return "examples/arithmetic.yaml"
 	}
-	return all
+	return filepath.Join("examples/methods", method+".yaml")
 }
 
 // disturb runs the cluster that is disturbed.
@@ -94,7 +97,7 @@ func disturb(ctx context.Context, dir, method string, nodes int, every time.Dura
 			return nil, err
 		}
 	}
-	h, err := c.launch(ctx, sets(method)...)
+	h, err := c.launch(ctx, demo(method))
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +164,7 @@ func undisturbed(ctx context.Context, dir, method string, last uint64) (*history
 	if err := c.join(); err != nil {
 		return nil, err
 	}
-	h, err := c.launch(ctx, sets(method)...)
+	h, err := c.launch(ctx, demo(method))
 	if err != nil {
 		return nil, err
 	}
