@@ -13,6 +13,7 @@ import (
 )
 
 func newStatusCmd() *cobra.Command {
+	var weights bool
 	cmd := &cobra.Command{
 		Use:   "status [RUN]",
 		Short: "Show the cluster, its nodes and the run at work (or RUN)",
@@ -29,9 +30,13 @@ func newStatusCmd() *cobra.Command {
 			if wantsJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), statusRow(s))
 			}
-			return printStatus(cmd.OutOrStdout(), s)
+			if err := printStatus(cmd.OutOrStdout(), s); err != nil || !weights {
+				return err
+			}
+			return printRefreshed(cmd.OutOrStdout(), s.Run.GetRefreshes())
 		},
 	}
+	cmd.Flags().BoolVar(&weights, "weights", false, "list what the last refresh chose of each weight (lift)")
 	addClientFlags(cmd)
 	addJSONFlag(cmd)
 	return cmd
@@ -82,10 +87,62 @@ func printStatus(w io.Writer, s *pb.StatusReply) error {
 			fmt.Fprintf(w, "  validation loss after step %d: %.4f\n", v.Step, v.Loss)
 		}
 		for _, f := range r.Refreshes {
-			fmt.Fprintf(w, "  sets recomputed before step %d in %.2f s, %.1f %% new\n", f.Step, f.Seconds, 100*f.Churn)
+			fmt.Fprintf(w, "  sets chosen before step %d, which waited %.2f s: %.1f %% new%s\n", f.Step, f.Seconds, 100*f.Churn, shareText(f.Shares))
 		}
 	}
 	return printNodes(w, s.Nodes)
+}
+
+// shareText says how the work of a refresh was spread.
+func shareText(shares []*pb.RefreshShare) string {
+	text := ""
+	for i, s := range shares {
+		text += fmt.Sprintf("%s %s %d weights in %.2f s", map[bool]string{true: ";", false: ","}[i == 0], s.Member, s.Weights, s.Seconds)
+	}
+	return text
+}
+
+// printRefreshed lists the weights of the last refresh.
+func printRefreshed(w io.Writer, refreshes []*pb.RefreshReport) error {
+	if len(refreshes) == 0 || len(refreshes[len(refreshes)-1].Weights) == 0 {
+		fmt.Fprintln(w, "no sets were chosen yet")
+		return nil
+	}
+	last := refreshes[len(refreshes)-1]
+	fmt.Fprintf(w, "sets chosen before step %d\n", last.Step)
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "WEIGHT\tCHOSEN\tNEW %\tALSO LARGEST |W| %\tBY")
+	for _, x := range last.Weights {
+		fmt.Fprintf(t, "%s\t%d\t%.1f\t%.1f\t%s\n", x.Name, x.Selected, 100*x.Churn, 100*x.Overlap, memberOf(last, x))
+	}
+	return t.Flush()
+}
+
+// memberOf is the name of the member that chose the set of x.
+func memberOf(r *pb.RefreshReport, x *pb.RefreshedWeight) string {
+	if int(x.Rank) >= len(r.Shares) {
+		return ""
+	}
+	return r.Shares[x.Rank].Member
+}
+
+// refreshRows are the refreshes of a run for --json; the last has its weights.
+func refreshRows(refreshes []*pb.RefreshReport) []map[string]any {
+	rows := make([]map[string]any, len(refreshes))
+	for i, f := range refreshes {
+		shares, weights := make([]map[string]any, len(f.Shares)), make([]map[string]any, len(f.Weights))
+		for j, s := range f.Shares {
+			shares[j] = map[string]any{"member": s.Member, "weights": s.Weights, "seconds": s.Seconds}
+		}
+		for j, x := range f.Weights {
+			weights[j] = map[string]any{"name": x.Name, "selected": x.Selected, "churn": x.Churn, "overlap": x.Overlap, "member": memberOf(f, x)}
+		}
+		rows[i] = map[string]any{"step": f.Step, "seconds": f.Seconds, "churn": f.Churn, "shares": shares}
+		if len(weights) > 0 {
+			rows[i]["weights"] = weights
+		}
+	}
+	return rows
 }
 
 func printNodes(w io.Writer, nodes []*pb.MemberInfo) error {
@@ -101,7 +158,9 @@ func printNodes(w io.Writer, nodes []*pb.MemberInfo) error {
 func statusRow(s *pb.StatusReply) map[string]any {
 	row := map[string]any{"cluster": s.Cluster, "version": s.Version, "nodes": nodeRows(s.Nodes), "run": nil}
 	if s.Run != nil {
-		row["run"] = runRow(s.Run)
+		run := runRow(s.Run)
+		run["refreshes"] = refreshRows(s.Run.Refreshes)
+		row["run"] = run
 	}
 	return row
 }

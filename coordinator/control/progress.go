@@ -60,6 +60,10 @@ func (p *progress) add(now time.Time, b *pb.Beat) bool {
 	}
 	for _, f := range b.Refreshes {
 		if n := len(p.refreshes); n < maxReports && (n == 0 || p.refreshes[n-1].Step < f.Step) {
+			if n > 0 { // weights are many, and those of the last refresh enough
+				old := p.refreshes[n-1]
+				p.refreshes[n-1] = &pb.RefreshReport{Step: old.Step, Seconds: old.Seconds, Churn: old.Churn, Shares: old.Shares}
+			}
 			p.refreshes = append(p.refreshes, f)
 		}
 	}

@@ -932,8 +932,10 @@ func (x *StepReport) GetState() uint64 {
 type RefreshReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
-	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
-	Churn         float64                `protobuf:"fixed64,3,opt,name=churn,proto3" json:"churn,omitempty"` // share of the set that is new
+	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"` // that the step waited
+	Churn         float64                `protobuf:"fixed64,3,opt,name=churn,proto3" json:"churn,omitempty"`     // share of the set that is new
+	Weights       []*RefreshedWeight     `protobuf:"bytes,4,rep,name=weights,proto3" json:"weights,omitempty"`   // in the last report alone
+	Shares        []*RefreshShare        `protobuf:"bytes,5,rep,name=shares,proto3" json:"shares,omitempty"`     // by rank
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -989,6 +991,156 @@ func (x *RefreshReport) GetChurn() float64 {
 	return 0
 }
 
+func (x *RefreshReport) GetWeights() []*RefreshedWeight {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *RefreshReport) GetShares() []*RefreshShare {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+type RefreshedWeight struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Selected      int64                  `protobuf:"varint,2,opt,name=selected,proto3" json:"selected,omitempty"` // elements in its set
+	Churn         float64                `protobuf:"fixed64,3,opt,name=churn,proto3" json:"churn,omitempty"`      // share of them that are new
+	Overlap       float64                `protobuf:"fixed64,4,opt,name=overlap,proto3" json:"overlap,omitempty"`  // share of them that the largest magnitudes would have, too
+	Rank          uint32                 `protobuf:"varint,5,opt,name=rank,proto3" json:"rank,omitempty"`         // of the member that selected it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshedWeight) Reset() {
+	*x = RefreshedWeight{}
+	mi := &file_torc_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshedWeight) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshedWeight) ProtoMessage() {}
+
+func (x *RefreshedWeight) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshedWeight.ProtoReflect.Descriptor instead.
+func (*RefreshedWeight) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RefreshedWeight) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RefreshedWeight) GetSelected() int64 {
+	if x != nil {
+		return x.Selected
+	}
+	return 0
+}
+
+func (x *RefreshedWeight) GetChurn() float64 {
+	if x != nil {
+		return x.Churn
+	}
+	return 0
+}
+
+func (x *RefreshedWeight) GetOverlap() float64 {
+	if x != nil {
+		return x.Overlap
+	}
+	return 0
+}
+
+func (x *RefreshedWeight) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+type RefreshShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Weights       uint32                 `protobuf:"varint,2,opt,name=weights,proto3" json:"weights,omitempty"`  // that it selected
+	Seconds       float64                `protobuf:"fixed64,3,opt,name=seconds,proto3" json:"seconds,omitempty"` // of one processor
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshShare) Reset() {
+	*x = RefreshShare{}
+	mi := &file_torc_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshShare) ProtoMessage() {}
+
+func (x *RefreshShare) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshShare.ProtoReflect.Descriptor instead.
+func (*RefreshShare) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RefreshShare) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *RefreshShare) GetWeights() uint32 {
+	if x != nil {
+		return x.Weights
+	}
+	return 0
+}
+
+func (x *RefreshShare) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 type ValidationReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
@@ -1000,7 +1152,7 @@ type ValidationReport struct {
 
 func (x *ValidationReport) Reset() {
 	*x = ValidationReport{}
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1164,7 @@ func (x *ValidationReport) String() string {
 func (*ValidationReport) ProtoMessage() {}
 
 func (x *ValidationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1177,7 @@ func (x *ValidationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidationReport.ProtoReflect.Descriptor instead.
 func (*ValidationReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{7}
+	return file_torc_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ValidationReport) GetStep() uint64 {
@@ -1068,7 +1220,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1232,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1245,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{8}
+	return file_torc_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Order) GetKind() isOrder_Kind {
@@ -1226,7 +1378,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1390,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1403,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{9}
+	return file_torc_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Assignment) GetRun() string {
@@ -1308,7 +1460,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1472,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1485,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{10}
+	return file_torc_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *File) GetSha256() []byte {
@@ -1380,7 +1532,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1544,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1557,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{11}
+	return file_torc_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *View) GetRun() string {
@@ -1476,7 +1628,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1640,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1653,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{12}
+	return file_torc_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Member) GetNode() *NodeID {
@@ -1542,7 +1694,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1706,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1719,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{13}
+	return file_torc_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Release) GetRun() string {
@@ -1593,7 +1745,7 @@ type StopRun struct {
 
 func (x *StopRun) Reset() {
 	*x = StopRun{}
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1757,7 @@ func (x *StopRun) String() string {
 func (*StopRun) ProtoMessage() {}
 
 func (x *StopRun) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1770,7 @@ func (x *StopRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRun.ProtoReflect.Descriptor instead.
 func (*StopRun) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{14}
+	return file_torc_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopRun) GetRun() string {
@@ -1636,7 +1788,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1800,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1813,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{15}
+	return file_torc_proto_rawDescGZIP(), []int{17}
 }
 
 type LaunchRequest struct {
@@ -1676,7 +1828,7 @@ type LaunchRequest struct {
 
 func (x *LaunchRequest) Reset() {
 	*x = LaunchRequest{}
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1840,7 @@ func (x *LaunchRequest) String() string {
 func (*LaunchRequest) ProtoMessage() {}
 
 func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1853,7 @@ func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchRequest.ProtoReflect.Descriptor instead.
 func (*LaunchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{16}
+	return file_torc_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LaunchRequest) GetName() string {
@@ -1742,7 +1894,7 @@ type LaunchReply struct {
 
 func (x *LaunchReply) Reset() {
 	*x = LaunchReply{}
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1906,7 @@ func (x *LaunchReply) String() string {
 func (*LaunchReply) ProtoMessage() {}
 
 func (x *LaunchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1919,7 @@ func (x *LaunchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchReply.ProtoReflect.Descriptor instead.
 func (*LaunchReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{17}
+	return file_torc_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LaunchReply) GetRun() string {
@@ -1795,7 +1947,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +1959,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +1972,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{18}
+	return file_torc_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Chunk) GetSha256() []byte {
@@ -1852,7 +2004,7 @@ type OfferReply struct {
 
 func (x *OfferReply) Reset() {
 	*x = OfferReply{}
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2016,7 @@ func (x *OfferReply) String() string {
 func (*OfferReply) ProtoMessage() {}
 
 func (x *OfferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2029,7 @@ func (x *OfferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReply.ProtoReflect.Descriptor instead.
 func (*OfferReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{19}
+	return file_torc_proto_rawDescGZIP(), []int{21}
 }
 
 type FetchRequest struct {
@@ -1889,7 +2041,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2053,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2066,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{20}
+	return file_torc_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FetchRequest) GetSha256() []byte {
@@ -1932,7 +2084,7 @@ type RunsRequest struct {
 
 func (x *RunsRequest) Reset() {
 	*x = RunsRequest{}
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2096,7 @@ func (x *RunsRequest) String() string {
 func (*RunsRequest) ProtoMessage() {}
 
 func (x *RunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2109,7 @@ func (x *RunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsRequest.ProtoReflect.Descriptor instead.
 func (*RunsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{21}
+	return file_torc_proto_rawDescGZIP(), []int{23}
 }
 
 type RunsReply struct {
@@ -1969,7 +2121,7 @@ type RunsReply struct {
 
 func (x *RunsReply) Reset() {
 	*x = RunsReply{}
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2133,7 @@ func (x *RunsReply) String() string {
 func (*RunsReply) ProtoMessage() {}
 
 func (x *RunsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2146,7 @@ func (x *RunsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsReply.ProtoReflect.Descriptor instead.
 func (*RunsReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{22}
+	return file_torc_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RunsReply) GetRuns() []*RunInfo {
@@ -2032,7 +2184,7 @@ type RunInfo struct {
 
 func (x *RunInfo) Reset() {
 	*x = RunInfo{}
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2196,7 @@ func (x *RunInfo) String() string {
 func (*RunInfo) ProtoMessage() {}
 
 func (x *RunInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2209,7 @@ func (x *RunInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunInfo.ProtoReflect.Descriptor instead.
 func (*RunInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{23}
+	return file_torc_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RunInfo) GetRun() string {
@@ -2219,7 +2371,7 @@ type MemberInfo struct {
 
 func (x *MemberInfo) Reset() {
 	*x = MemberInfo{}
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2383,7 @@ func (x *MemberInfo) String() string {
 func (*MemberInfo) ProtoMessage() {}
 
 func (x *MemberInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2396,7 @@ func (x *MemberInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberInfo.ProtoReflect.Descriptor instead.
 func (*MemberInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{24}
+	return file_torc_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MemberInfo) GetNode() *NodeID {
@@ -2333,7 +2485,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2497,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2510,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{25}
+	return file_torc_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StatusRequest) GetRun() string {
@@ -2380,7 +2532,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2544,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2557,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{26}
+	return file_torc_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -2445,7 +2597,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +2609,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +2622,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{27}
+	return file_torc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FollowRequest) GetRun() string {
@@ -2491,7 +2643,7 @@ type RunEvent struct {
 
 func (x *RunEvent) Reset() {
 	*x = RunEvent{}
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2655,7 @@ func (x *RunEvent) String() string {
 func (*RunEvent) ProtoMessage() {}
 
 func (x *RunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2668,7 @@ func (x *RunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEvent.ProtoReflect.Descriptor instead.
 func (*RunEvent) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{28}
+	return file_torc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RunEvent) GetInfo() *RunInfo {
@@ -2549,7 +2701,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2713,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2726,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{29}
+	return file_torc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StopRequest) GetRun() string {
@@ -2593,7 +2745,7 @@ type StopReply struct {
 
 func (x *StopReply) Reset() {
 	*x = StopReply{}
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2757,7 @@ func (x *StopReply) String() string {
 func (*StopReply) ProtoMessage() {}
 
 func (x *StopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2770,7 @@ func (x *StopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReply.ProtoReflect.Descriptor instead.
 func (*StopReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{30}
+	return file_torc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StopReply) GetRun() *RunInfo {
@@ -2638,7 +2790,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2802,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2815,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{31}
+	return file_torc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LogsRequest) GetRun() string {
@@ -2692,7 +2844,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_torc_proto_msgTypes[32]
+	mi := &file_torc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2856,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[32]
+	mi := &file_torc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +2869,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{32}
+	return file_torc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LogLine) GetUnixNano() int64 {
@@ -2760,7 +2912,7 @@ type StateRequest struct {
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_torc_proto_msgTypes[33]
+	mi := &file_torc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2924,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[33]
+	mi := &file_torc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2937,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{33}
+	return file_torc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StateRequest) GetRun() string {
@@ -2826,7 +2978,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_torc_proto_msgTypes[34]
+	mi := &file_torc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2990,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[34]
+	mi := &file_torc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3003,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{34}
+	return file_torc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CopyRequest) GetRun() string {
@@ -2885,7 +3037,7 @@ type StateCopy struct {
 
 func (x *StateCopy) Reset() {
 	*x = StateCopy{}
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +3049,7 @@ func (x *StateCopy) String() string {
 func (*StateCopy) ProtoMessage() {}
 
 func (x *StateCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +3062,7 @@ func (x *StateCopy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCopy.ProtoReflect.Descriptor instead.
 func (*StateCopy) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{35}
+	return file_torc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StateCopy) GetStep() uint64 {
@@ -2980,7 +3132,7 @@ type FirstStep struct {
 
 func (x *FirstStep) Reset() {
 	*x = FirstStep{}
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3144,7 @@ func (x *FirstStep) String() string {
 func (*FirstStep) ProtoMessage() {}
 
 func (x *FirstStep) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3157,7 @@ func (x *FirstStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstStep.ProtoReflect.Descriptor instead.
 func (*FirstStep) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{36}
+	return file_torc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FirstStep) GetView() uint64 {
@@ -3032,7 +3184,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3196,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3209,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{37}
+	return file_torc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RecordsRequest) GetRun() string {
@@ -3086,7 +3238,7 @@ type RecordPart struct {
 
 func (x *RecordPart) Reset() {
 	*x = RecordPart{}
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3250,7 @@ func (x *RecordPart) String() string {
 func (*RecordPart) ProtoMessage() {}
 
 func (x *RecordPart) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3263,7 @@ func (x *RecordPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPart.ProtoReflect.Descriptor instead.
 func (*RecordPart) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{38}
+	return file_torc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RecordPart) GetSize() int64 {
@@ -3153,7 +3305,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3317,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3330,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{39}
+	return file_torc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Record) GetStep() uint64 {
@@ -3258,7 +3410,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3422,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3435,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{40}
+	return file_torc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CatchUp) GetRecords() []*Record {
@@ -3329,7 +3481,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3493,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3506,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{41}
+	return file_torc_proto_rawDescGZIP(), []int{43}
 }
 
 type Description struct {
@@ -3370,7 +3522,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3382,7 +3534,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3395,7 +3547,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{42}
+	return file_torc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Description) GetCluster() string {
@@ -3442,7 +3594,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3606,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3619,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{43}
+	return file_torc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -3485,7 +3637,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3649,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3662,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{44}
+	return file_torc_proto_rawDescGZIP(), []int{46}
 }
 
 type AuditRequest struct {
@@ -3522,7 +3674,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3686,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3699,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{45}
+	return file_torc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AuditRequest) GetRun() string {
@@ -3567,7 +3719,7 @@ type AuditReply struct {
 
 func (x *AuditReply) Reset() {
 	*x = AuditReply{}
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3731,7 @@ func (x *AuditReply) String() string {
 func (*AuditReply) ProtoMessage() {}
 
 func (x *AuditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3744,7 @@ func (x *AuditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditReply.ProtoReflect.Descriptor instead.
 func (*AuditReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{46}
+	return file_torc_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AuditReply) GetRun() *RunInfo {
@@ -3623,7 +3775,7 @@ type ViewSteps struct {
 
 func (x *ViewSteps) Reset() {
 	*x = ViewSteps{}
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3635,7 +3787,7 @@ func (x *ViewSteps) String() string {
 func (*ViewSteps) ProtoMessage() {}
 
 func (x *ViewSteps) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3648,7 +3800,7 @@ func (x *ViewSteps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewSteps.ProtoReflect.Descriptor instead.
 func (*ViewSteps) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{47}
+	return file_torc_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ViewSteps) GetView() *View {
@@ -3774,11 +3926,23 @@ const file_torc_proto_rawDesc = "" +
 	"\x04view\x18\n" +
 	" \x01(\x04R\x04view\x12\x1b\n" +
 	"\tunix_nano\x18\v \x01(\x03R\bunixNano\x12\x14\n" +
-	"\x05state\x18\f \x01(\x04R\x05state\"S\n" +
+	"\x05state\x18\f \x01(\x04R\x05state\"\xb6\x01\n" +
 	"\rRefreshReport\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x14\n" +
-	"\x05churn\x18\x03 \x01(\x01R\x05churn\"T\n" +
+	"\x05churn\x18\x03 \x01(\x01R\x05churn\x122\n" +
+	"\aweights\x18\x04 \x03(\v2\x18.torc.v1.RefreshedWeightR\aweights\x12-\n" +
+	"\x06shares\x18\x05 \x03(\v2\x15.torc.v1.RefreshShareR\x06shares\"\x85\x01\n" +
+	"\x0fRefreshedWeight\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bselected\x18\x02 \x01(\x03R\bselected\x12\x14\n" +
+	"\x05churn\x18\x03 \x01(\x01R\x05churn\x12\x18\n" +
+	"\aoverlap\x18\x04 \x01(\x01R\aoverlap\x12\x12\n" +
+	"\x04rank\x18\x05 \x01(\rR\x04rank\"Z\n" +
+	"\fRefreshShare\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x18\n" +
+	"\aweights\x18\x02 \x01(\rR\aweights\x12\x18\n" +
+	"\aseconds\x18\x03 \x01(\x01R\aseconds\"T\n" +
 	"\x10ValidationReport\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x12\n" +
 	"\x04loss\x18\x02 \x01(\x01R\x04loss\x12\x18\n" +
@@ -4047,7 +4211,7 @@ func file_torc_proto_rawDescGZIP() []byte {
 }
 
 var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_torc_proto_goTypes = []any{
 	(Loss)(0),                // 0: torc.v1.Loss
 	(Phase)(0),               // 1: torc.v1.Phase
@@ -4059,152 +4223,156 @@ var file_torc_proto_goTypes = []any{
 	(*Totals)(nil),           // 7: torc.v1.Totals
 	(*StepReport)(nil),       // 8: torc.v1.StepReport
 	(*RefreshReport)(nil),    // 9: torc.v1.RefreshReport
-	(*ValidationReport)(nil), // 10: torc.v1.ValidationReport
-	(*Order)(nil),            // 11: torc.v1.Order
-	(*Assignment)(nil),       // 12: torc.v1.Assignment
-	(*File)(nil),             // 13: torc.v1.File
-	(*View)(nil),             // 14: torc.v1.View
-	(*Member)(nil),           // 15: torc.v1.Member
-	(*Release)(nil),          // 16: torc.v1.Release
-	(*StopRun)(nil),          // 17: torc.v1.StopRun
-	(*Leave)(nil),            // 18: torc.v1.Leave
-	(*LaunchRequest)(nil),    // 19: torc.v1.LaunchRequest
-	(*LaunchReply)(nil),      // 20: torc.v1.LaunchReply
-	(*Chunk)(nil),            // 21: torc.v1.Chunk
-	(*OfferReply)(nil),       // 22: torc.v1.OfferReply
-	(*FetchRequest)(nil),     // 23: torc.v1.FetchRequest
-	(*RunsRequest)(nil),      // 24: torc.v1.RunsRequest
-	(*RunsReply)(nil),        // 25: torc.v1.RunsReply
-	(*RunInfo)(nil),          // 26: torc.v1.RunInfo
-	(*MemberInfo)(nil),       // 27: torc.v1.MemberInfo
-	(*StatusRequest)(nil),    // 28: torc.v1.StatusRequest
-	(*StatusReply)(nil),      // 29: torc.v1.StatusReply
-	(*FollowRequest)(nil),    // 30: torc.v1.FollowRequest
-	(*RunEvent)(nil),         // 31: torc.v1.RunEvent
-	(*StopRequest)(nil),      // 32: torc.v1.StopRequest
-	(*StopReply)(nil),        // 33: torc.v1.StopReply
-	(*LogsRequest)(nil),      // 34: torc.v1.LogsRequest
-	(*LogLine)(nil),          // 35: torc.v1.LogLine
-	(*StateRequest)(nil),     // 36: torc.v1.StateRequest
-	(*CopyRequest)(nil),      // 37: torc.v1.CopyRequest
-	(*StateCopy)(nil),        // 38: torc.v1.StateCopy
-	(*FirstStep)(nil),        // 39: torc.v1.FirstStep
-	(*RecordsRequest)(nil),   // 40: torc.v1.RecordsRequest
-	(*RecordPart)(nil),       // 41: torc.v1.RecordPart
-	(*Record)(nil),           // 42: torc.v1.Record
-	(*CatchUp)(nil),          // 43: torc.v1.CatchUp
-	(*DescribeRequest)(nil),  // 44: torc.v1.DescribeRequest
-	(*Description)(nil),      // 45: torc.v1.Description
-	(*DrainRequest)(nil),     // 46: torc.v1.DrainRequest
-	(*DrainReply)(nil),       // 47: torc.v1.DrainReply
-	(*AuditRequest)(nil),     // 48: torc.v1.AuditRequest
-	(*AuditReply)(nil),       // 49: torc.v1.AuditReply
-	(*ViewSteps)(nil),        // 50: torc.v1.ViewSteps
-	nil,                      // 51: torc.v1.JoinRequest.LabelsEntry
-	nil,                      // 52: torc.v1.Beat.LabelsEntry
-	nil,                      // 53: torc.v1.MemberInfo.LabelsEntry
-	(*Saved)(nil),            // 54: torc.v1.Saved
-	(*Kept)(nil),             // 55: torc.v1.Kept
-	(*Save)(nil),             // 56: torc.v1.Save
-	(*Committed)(nil),        // 57: torc.v1.Committed
-	(*Resumption)(nil),       // 58: torc.v1.Resumption
+	(*RefreshedWeight)(nil),  // 10: torc.v1.RefreshedWeight
+	(*RefreshShare)(nil),     // 11: torc.v1.RefreshShare
+	(*ValidationReport)(nil), // 12: torc.v1.ValidationReport
+	(*Order)(nil),            // 13: torc.v1.Order
+	(*Assignment)(nil),       // 14: torc.v1.Assignment
+	(*File)(nil),             // 15: torc.v1.File
+	(*View)(nil),             // 16: torc.v1.View
+	(*Member)(nil),           // 17: torc.v1.Member
+	(*Release)(nil),          // 18: torc.v1.Release
+	(*StopRun)(nil),          // 19: torc.v1.StopRun
+	(*Leave)(nil),            // 20: torc.v1.Leave
+	(*LaunchRequest)(nil),    // 21: torc.v1.LaunchRequest
+	(*LaunchReply)(nil),      // 22: torc.v1.LaunchReply
+	(*Chunk)(nil),            // 23: torc.v1.Chunk
+	(*OfferReply)(nil),       // 24: torc.v1.OfferReply
+	(*FetchRequest)(nil),     // 25: torc.v1.FetchRequest
+	(*RunsRequest)(nil),      // 26: torc.v1.RunsRequest
+	(*RunsReply)(nil),        // 27: torc.v1.RunsReply
+	(*RunInfo)(nil),          // 28: torc.v1.RunInfo
+	(*MemberInfo)(nil),       // 29: torc.v1.MemberInfo
+	(*StatusRequest)(nil),    // 30: torc.v1.StatusRequest
+	(*StatusReply)(nil),      // 31: torc.v1.StatusReply
+	(*FollowRequest)(nil),    // 32: torc.v1.FollowRequest
+	(*RunEvent)(nil),         // 33: torc.v1.RunEvent
+	(*StopRequest)(nil),      // 34: torc.v1.StopRequest
+	(*StopReply)(nil),        // 35: torc.v1.StopReply
+	(*LogsRequest)(nil),      // 36: torc.v1.LogsRequest
+	(*LogLine)(nil),          // 37: torc.v1.LogLine
+	(*StateRequest)(nil),     // 38: torc.v1.StateRequest
+	(*CopyRequest)(nil),      // 39: torc.v1.CopyRequest
+	(*StateCopy)(nil),        // 40: torc.v1.StateCopy
+	(*FirstStep)(nil),        // 41: torc.v1.FirstStep
+	(*RecordsRequest)(nil),   // 42: torc.v1.RecordsRequest
+	(*RecordPart)(nil),       // 43: torc.v1.RecordPart
+	(*Record)(nil),           // 44: torc.v1.Record
+	(*CatchUp)(nil),          // 45: torc.v1.CatchUp
+	(*DescribeRequest)(nil),  // 46: torc.v1.DescribeRequest
+	(*Description)(nil),      // 47: torc.v1.Description
+	(*DrainRequest)(nil),     // 48: torc.v1.DrainRequest
+	(*DrainReply)(nil),       // 49: torc.v1.DrainReply
+	(*AuditRequest)(nil),     // 50: torc.v1.AuditRequest
+	(*AuditReply)(nil),       // 51: torc.v1.AuditReply
+	(*ViewSteps)(nil),        // 52: torc.v1.ViewSteps
+	nil,                      // 53: torc.v1.JoinRequest.LabelsEntry
+	nil,                      // 54: torc.v1.Beat.LabelsEntry
+	nil,                      // 55: torc.v1.MemberInfo.LabelsEntry
+	(*Saved)(nil),            // 56: torc.v1.Saved
+	(*Kept)(nil),             // 57: torc.v1.Kept
+	(*Save)(nil),             // 58: torc.v1.Save
+	(*Committed)(nil),        // 59: torc.v1.Committed
+	(*Resumption)(nil),       // 60: torc.v1.Resumption
 }
 var file_torc_proto_depIdxs = []int32{
 	3,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
-	51, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
+	53, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
 	3,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
-	52, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
+	54, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
 	1,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
 	8,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
-	35, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
+	37, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
 	9,  // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
-	10, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
+	12, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
 	0,  // 9: torc.v1.Beat.lost_why:type_name -> torc.v1.Loss
 	7,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
-	39, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
-	54, // 12: torc.v1.Beat.saved:type_name -> torc.v1.Saved
-	55, // 13: torc.v1.Beat.kept:type_name -> torc.v1.Kept
-	12, // 14: torc.v1.Order.assign:type_name -> torc.v1.Assignment
-	14, // 15: torc.v1.Order.view:type_name -> torc.v1.View
-	16, // 16: torc.v1.Order.release:type_name -> torc.v1.Release
-	17, // 17: torc.v1.Order.stop:type_name -> torc.v1.StopRun
-	56, // 18: torc.v1.Order.save:type_name -> torc.v1.Save
-	57, // 19: torc.v1.Order.committed:type_name -> torc.v1.Committed
-	18, // 20: torc.v1.Order.leave:type_name -> torc.v1.Leave
-	13, // 21: torc.v1.Assignment.files:type_name -> torc.v1.File
-	58, // 22: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
-	15, // 23: torc.v1.View.members:type_name -> torc.v1.Member
-	3,  // 24: torc.v1.Member.node:type_name -> torc.v1.NodeID
-	13, // 25: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
-	26, // 26: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
-	2,  // 27: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
-	14, // 28: torc.v1.RunInfo.view:type_name -> torc.v1.View
-	27, // 29: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
-	10, // 30: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
-	9,  // 31: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
-	3,  // 32: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
-	1,  // 33: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
-	53, // 34: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
-	27, // 35: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
-	26, // 36: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
-	26, // 37: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
-	8,  // 38: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
-	35, // 39: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
-	26, // 40: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
-	7,  // 41: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
-	39, // 42: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
-	10, // 43: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
-	42, // 44: torc.v1.CatchUp.records:type_name -> torc.v1.Record
-	7,  // 45: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
-	10, // 46: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
-	12, // 47: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
-	14, // 48: torc.v1.Description.view:type_name -> torc.v1.View
-	26, // 49: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
-	50, // 50: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
-	14, // 51: torc.v1.ViewSteps.view:type_name -> torc.v1.View
-	4,  // 52: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	6,  // 53: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	19, // 54: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	21, // 55: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	23, // 56: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	24, // 57: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	28, // 58: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	30, // 59: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	32, // 60: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	46, // 61: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
-	48, // 62: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
-	34, // 63: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	36, // 64: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	36, // 65: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	37, // 66: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
-	40, // 67: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
-	23, // 68: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
-	44, // 69: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
-	4,  // 70: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	5,  // 71: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	11, // 72: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	20, // 73: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	22, // 74: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	21, // 75: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	25, // 76: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	29, // 77: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	31, // 78: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	33, // 79: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	47, // 80: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
-	49, // 81: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
-	35, // 82: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	21, // 83: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	21, // 84: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	38, // 85: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
-	41, // 86: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
-	21, // 87: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
-	45, // 88: torc.v1.Peer.Describe:output_type -> torc.v1.Description
-	5,  // 89: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	71, // [71:90] is the sub-list for method output_type
-	52, // [52:71] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	41, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
+	56, // 12: torc.v1.Beat.saved:type_name -> torc.v1.Saved
+	57, // 13: torc.v1.Beat.kept:type_name -> torc.v1.Kept
+	10, // 14: torc.v1.RefreshReport.weights:type_name -> torc.v1.RefreshedWeight
+	11, // 15: torc.v1.RefreshReport.shares:type_name -> torc.v1.RefreshShare
+	14, // 16: torc.v1.Order.assign:type_name -> torc.v1.Assignment
+	16, // 17: torc.v1.Order.view:type_name -> torc.v1.View
+	18, // 18: torc.v1.Order.release:type_name -> torc.v1.Release
+	19, // 19: torc.v1.Order.stop:type_name -> torc.v1.StopRun
+	58, // 20: torc.v1.Order.save:type_name -> torc.v1.Save
+	59, // 21: torc.v1.Order.committed:type_name -> torc.v1.Committed
+	20, // 22: torc.v1.Order.leave:type_name -> torc.v1.Leave
+	15, // 23: torc.v1.Assignment.files:type_name -> torc.v1.File
+	60, // 24: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
+	17, // 25: torc.v1.View.members:type_name -> torc.v1.Member
+	3,  // 26: torc.v1.Member.node:type_name -> torc.v1.NodeID
+	15, // 27: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
+	28, // 28: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
+	2,  // 29: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
+	16, // 30: torc.v1.RunInfo.view:type_name -> torc.v1.View
+	29, // 31: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
+	12, // 32: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
+	9,  // 33: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
+	3,  // 34: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
+	1,  // 35: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
+	55, // 36: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
+	29, // 37: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
+	28, // 38: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
+	28, // 39: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
+	8,  // 40: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
+	37, // 41: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
+	28, // 42: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
+	7,  // 43: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
+	41, // 44: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
+	12, // 45: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
+	44, // 46: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	7,  // 47: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	12, // 48: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	14, // 49: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	16, // 50: torc.v1.Description.view:type_name -> torc.v1.View
+	28, // 51: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	52, // 52: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	16, // 53: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 54: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 55: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	21, // 56: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	23, // 57: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	25, // 58: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	26, // 59: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	30, // 60: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	32, // 61: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	34, // 62: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	48, // 63: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	50, // 64: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	36, // 65: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	38, // 66: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	38, // 67: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	39, // 68: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	42, // 69: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	25, // 70: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	46, // 71: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 72: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 73: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	13, // 74: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	22, // 75: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	24, // 76: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	23, // 77: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	27, // 78: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	31, // 79: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	33, // 80: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	35, // 81: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	49, // 82: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	51, // 83: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	37, // 84: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	23, // 85: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	23, // 86: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	40, // 87: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	43, // 88: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	23, // 89: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	47, // 90: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 91: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	73, // [73:92] is the sub-list for method output_type
+	54, // [54:73] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }
@@ -4213,7 +4381,7 @@ func file_torc_proto_init() {
 		return
 	}
 	file_checkpoints_proto_init()
-	file_torc_proto_msgTypes[8].OneofWrappers = []any{
+	file_torc_proto_msgTypes[10].OneofWrappers = []any{
 		(*Order_Assign)(nil),
 		(*Order_View)(nil),
 		(*Order_Release)(nil),
@@ -4228,7 +4396,7 @@ func file_torc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_torc_proto_rawDesc), len(file_torc_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   51,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

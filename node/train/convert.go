@@ -53,3 +53,16 @@ func validationToPB(v ValidationReport) *pb.ValidationReport {
 func validationFromPB(p *pb.ValidationReport) ValidationReport {
 	return ValidationReport{Step: p.GetStep(), Loss: p.GetLoss(), Counted: p.GetCounted()}
 }
+
+func refreshToPB(r RefreshReport) *pb.RefreshReport {
+	p := &pb.RefreshReport{Step: r.Step, Seconds: r.Seconds, Churn: r.Churn}
+	for _, x := range r.Weights {
+		p.Weights = append(p.Weights, &pb.RefreshedWeight{
+			Name: x.Name, Selected: int64(x.Selected), Churn: x.Churn, Overlap: x.Overlap, Rank: uint32(x.Rank),
+		})
+	}
+	for _, x := range r.Shares {
+		p.Shares = append(p.Shares, &pb.RefreshShare{Member: x.Member, Weights: uint32(x.Weights), Seconds: x.Seconds})
+	}
+	return p
+}

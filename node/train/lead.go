@@ -12,8 +12,8 @@ import (
 // can tell at any time until the sets are adopted. So it does not matter when it runs, how far it gets, and on which member:
 // what it lacks when the sets are due is selected then.
 type lead struct {
-	weights sync.Mutex       // held while the weights change, and while one is copied
-	picked  map[int][]uint32 // as Trainer.picked; of the goroutine while it runs
+	weights sync.Mutex   // held while the weights change, and while one is copied
+	picked  map[int]pick // as Trainer.picked; of the goroutine while it runs
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -26,13 +26,13 @@ func (l *lead) begin(ctx context.Context, t *Trainer) {
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
 	if l.picked == nil {
-		l.picked = map[int][]uint32{}
+		l.picked = map[int]pick{}
 	}
 	pending, selected := t.pending, t.refresher.Selected()
 	owner := owners(selected, len(t.view.Members))
 	l.running.Go(func() {
 		for i, s := range selected {
-			if owner[i] != t.rank || l.picked[i] != nil {
+			if _, has := l.picked[i]; has || owner[i] != t.rank {
 				continue
 			}
 			if ctx.Err() != nil {
@@ -41,11 +41,11 @@ func (l *lead) begin(ctx context.Context, t *Trainer) {
 			l.weights.Lock()
 			w := t.leader.AsOf(s.Weight, pending, t.job.Weights)
 			l.weights.Unlock()
-			set, err := t.refresher.Select(t.job.Workers[0], s.Weight, w)
+			x, err := t.choose(t.job.Workers[0], s.Weight, w)
 			if err != nil {
 				return // whoever selects when it is due meets it again
 			}
-			l.picked[i] = set
+			l.picked[i] = x
 		}
 	})
 }

@@ -104,7 +104,7 @@ func TestLeadSelectsWhatIsItsMembers(t *testing.T) {
 	}
 	for i, s := range a.refresher.Selected() {
 		set, err := a.refresher.Select(a.job.Workers[0], s.Weight, a.seen(s.Weight))
-		if err != nil || hashSets([][]uint32{set}) != hashSets([][]uint32{a.lead.picked[i]}) {
+		if err != nil || hashSets([][]uint32{set}) != hashSets([][]uint32{a.lead.picked[i].set}) {
 			t.Errorf("set %d is not that of the weights of its beginning (%v)", i, err)
 		}
 	}

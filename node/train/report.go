@@ -120,7 +120,11 @@ func (w *work) Refreshed(r RefreshReport) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refreshes.add(&pb.RefreshReport{Step: r.Step, Seconds: r.Seconds, Churn: r.Churn})
+	if n := len(w.refreshes.last); n > 0 { // weights are many, and those of the last refresh enough
+		old := w.refreshes.last[n-1]
+		w.refreshes.last[n-1] = &pb.RefreshReport{Step: old.Step, Seconds: old.Seconds, Churn: old.Churn, Shares: old.Shares}
+	}
+	w.refreshes.add(refreshToPB(r))
 }
 
 // Validated implements Observer.

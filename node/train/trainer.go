@@ -75,8 +75,26 @@ type StepReport struct {
 // RefreshReport is one recomputation of the index sets.
 type RefreshReport struct {
 	Step    uint64  // before which
-	Seconds float64 // of which Select took its share on this member
+	Seconds float64 // that the step waited
 	Churn   float64 // share of the indices that are new
+	Weights []RefreshedWeight
+	Shares  []RefreshShare // of the work, by rank
+}
+
+// RefreshedWeight is what became of one weight's set.
+type RefreshedWeight struct {
+	Name     string
+	Rank     int     // of the member that selected it
+	Selected int     // indices in the set
+	Churn    float64 // share of them that are new
+	Overlap  float64 // see methods.MagnitudeOverlap
+}
+
+// RefreshShare is what one member selected.
+type RefreshShare struct {
+	Member  string
+	Weights int
+	Seconds float64 // of one processor
 }
 
 // ValidationReport is the mean loss over the validation data after a step.
@@ -140,7 +158,7 @@ type Trainer struct {
 	own, total  []int32
 	side        *allreduce.Side // of the lanes computed so far; after a sum the totals
 	todo        []int           // lanes still to compute for this try
-	picked      map[int][]uint32
+	picked      map[int]pick
 	scores      map[int][]float32 // of lanes, for the choice of channels
 	laneSeconds float64           // mean over this member's lanes at the last try
 	sent        int64             // by the ring when the step began
