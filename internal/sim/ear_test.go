@@ -14,9 +14,15 @@ type ear struct {
 	hears func(slog.Record)
 }
 
+// Enabled implements slog.Handler: it hears everything.
+func (e ear) Enabled(context.Context, slog.Level) bool { return true }
+
 // Handle implements slog.Handler.
 func (e ear) Handle(ctx context.Context, r slog.Record) error {
 	e.hears(r)
+	if !e.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
 	return e.Handler.Handle(ctx, r)
 }
 
@@ -34,11 +40,12 @@ func (p *process) overheard(r slog.Record) {
 	case "entered view":
 		p.rank = attr(r, "rank").Int64()
 		p.c.check.sits(p, attr(r, "number").Uint64())
+	case "left view":
+		p.c.check.sits(p, 0)
 	case "has a State of the other members":
 		p.committed.Store(attr(r, "step").Uint64())
 		p.c.check.copies(p)
 	case "starts over from a State of others":
-		p.c.check.sits(p, 0)
 		var stray *train.StrayError
 		if err, ok := attr(r, "why").Any().(error); ok && errors.As(err, &stray) {
 			for _, rank := range stray.Diverged {

@@ -53,7 +53,10 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 		w.refreshes.again()
 		w.validations.again()
 	})
-	defer w.set(func() { w.seated, w.pass, w.lostPeer, w.lostWhy = false, nil, "", pb.Loss_LOSS_NONE })
+	defer func() {
+		w.set(func() { w.seated, w.pass, w.lostPeer, w.lostWhy = false, nil, "", pb.Loss_LOSS_NONE })
+		w.log.Debug("left view", "number", v.Number)
+	}()
 	w.log.Info("entered view", "number", v.Number, "members", len(v.Members), "rank", rank, "lanes", len(v.Lanes(rank)))
 
 	var broken time.Time // since when no ring has come about
