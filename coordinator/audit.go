@@ -87,7 +87,10 @@ func auditSteps(views []*pb.ViewSteps, after, last uint64, plan sharding.Plan) *
 	used := make([]int, plan.N)
 	next := after + 1
 	for _, v := range views {
-		if v.First != next {
+		switch {
+		case v.First > 1 && next == 1:
+			problem("the journal knows of no step before %d: the coordinator lost its directory then, and learnt of the run from its members", v.First)
+		case v.First != next:
 			problem("step %d follows step %d in the journal", v.First, next-1)
 		}
 		av := auditedView{number: v.View.Number, first: v.First, last: v.Last, why: v.Why}

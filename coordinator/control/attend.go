@@ -41,6 +41,9 @@ func (s *Server) Join(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, 
 	if err != nil {
 		return nil, wire(err)
 	}
+	if err := s.awaitFounding(ctx); err != nil {
+		return nil, err
+	}
 	s.log.Info("node joins", "node", nodeID(req.Node), "addr", req.Addr, "version", req.Version)
 	seeds := []string{s.gossip.Addr()}
 	for _, p := range s.gossip.Peers() {

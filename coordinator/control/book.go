@@ -27,6 +27,7 @@ const (
 	committed kind = "committed" // pieces became the checkpoint of Step, with Manifest
 	resumed   kind = "resumed"   // a run that had ended goes on
 	dropped   kind = "dropped"   // a person removed the checkpoint of Step
+	rebuilt   kind = "rebuilt"   // what this journal lacks of a run was learnt from its members: it, or its View
 )
 
 // command is one entry of the journal. The journal's commands, applied in order, make the book.
@@ -66,6 +67,8 @@ type entry struct {
 	last    command     // with which it ended
 	info    *pb.RunInfo // nil until it ended
 	kept    []command   // its checkpoints
+	dropped []uint64    // steps of those that a person removed
+	rebuilt bool        // it was learnt from its members
 }
 
 func newEntry(cmd command) (*entry, error) {
@@ -95,6 +98,8 @@ func (b *book) apply(cmd command) error {
 		}
 		b.runs = append(b.runs, e)
 		return nil
+	case rebuilt:
+		return b.rebuild(cmd)
 	}
 	e := b.find(cmd.Run)
 	if e == nil {
@@ -111,6 +116,7 @@ func (b *book) apply(cmd command) error {
 		e.kept = append(e.kept, cmd)
 	case dropped:
 		e.kept = slices.DeleteFunc(e.kept, func(k command) bool { return k.Step == cmd.Step })
+		e.dropped = append(e.dropped, cmd.Step)
 	case resumed:
 		e.last, e.info = command{}, nil
 	case ended:
@@ -120,6 +126,24 @@ func (b *book) apply(cmd command) error {
 		}
 	default:
 		return fmt.Errorf("command %q is of a later version: upgrade the coordinator", cmd.Kind)
+	}
+	return nil
+}
+
+// rebuild makes part of the book what members said of a run. Its view was made by a coordinator that this one follows.
+func (b *book) rebuild(cmd command) error {
+	e := b.find(cmd.Run)
+	if e == nil {
+		var err error
+		if e, err = newEntry(cmd); err != nil {
+			return fmt.Errorf("rebuild run %s: %w", cmd.Run, err)
+		}
+		b.runs = append(b.runs, e)
+	}
+	e.rebuilt = true
+	if cmd.View != nil {
+		e.views = append(e.views, cmd)
+		b.incarnation = max(b.incarnation, cmd.View.Incarnation+1)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ import (
 type core struct {
 	timing      Timing
 	incarnation uint64
-	known       int // see Config.Nodes
+	known       int  // see Config.Nodes
+	founded     bool // it is known which cluster this is
 
 	nodes  map[view.NodeID]*node
 	runs   []*run // in the order of launch
@@ -51,7 +52,7 @@ type (
 )
 
 func newCore(t Timing, b *book) *core {
-	c := &core{timing: t, incarnation: b.incarnation, nodes: map[view.NodeID]*node{}}
+	c := &core{timing: t, incarnation: b.incarnation, founded: b.cluster != "", nodes: map[view.NodeID]*node{}}
 	for _, e := range b.runs {
 		c.runs = append(c.runs, newRun(e))
 	}

@@ -135,3 +135,21 @@ func viewToPB(v *view.View) *pb.View {
 	}
 	return p
 }
+
+// viewFromPB reads a view as it came over the wire; nil stands for none.
+func viewFromPB(p *pb.View) *view.View {
+	if p == nil {
+		return nil
+	}
+	v := &view.View{Run: p.Run, Incarnation: p.Incarnation, Number: p.Number, Relay: p.Relay}
+	for _, m := range p.Members {
+		v.Members = append(v.Members, view.Member{Node: nodeID(m.Node), Addr: m.Addr, Host: m.Host, Zone: m.Zone})
+	}
+	for _, r := range p.Owner {
+		v.Owner = append(v.Owner, int(r))
+	}
+	for _, r := range p.Ring {
+		v.Ring = append(v.Ring, int(r))
+	}
+	return v
+}

@@ -15,6 +15,7 @@ import (
 type keeping struct {
 	hash      [32]byte  // of the run's spec, once it is needed
 	committed []*kept   // as retention leaves them, the newest first
+	dropped   []uint64  // steps of checkpoints that a person removed
 	takings   []*taking // under way, by step
 	from      *kept     // where the run went on from when its members were assigned; nil: from the beginning
 	sources   []*pb.Holding
@@ -70,17 +71,20 @@ const (
 )
 
 // offered notes what a node that begins to attend has of checkpoints.
-func (c *core) offered(n *node, list []*pb.Kept) {
+func (c *core) offered(now time.Time, n *node, list []*pb.Kept) {
 	if len(list) == 0 {
 		return
 	}
-	n.kept = map[pieceKey][]int{}
+	n.kept, n.manifests = map[pieceKey][]int{}, map[string][][]byte{}
 	for _, k := range list {
 		if len(k.Digest) != 8 || len(k.Pieces) > checkpoints.MaxPieces {
 			continue
 		}
 		key := pieceKey{k.Run, k.Step, [8]byte(k.Digest), int(k.Data)}
 		n.has(key, k.Pieces...)
+		if len(k.Manifest) > 0 {
+			n.manifests[k.Run] = append(n.manifests[k.Run], k.Manifest)
+		}
 		if r := c.find(k.Run); r != nil && len(k.Manifest) == 0 {
 			for _, have := range r.committed { // it was lost before it heard of it; nobody is harmed if it never does
 				if keyOf(have.manifest) == key && n.run == r {
@@ -90,6 +94,9 @@ func (c *core) offered(n *node, list []*pb.Kept) {
 		}
 	}
 	for _, r := range c.runs {
+		if r.rebuilt && !r.over() {
+			c.recommit(now, r, n.manifests[r.id])
+		}
 		if r.from != nil && r.view == nil {
 			c.reroute(r)
 		}

@@ -24,20 +24,23 @@ import (
 // fakeMember attends and goes through the phases of a run without computing anything: its State is a text.
 type fakeMember struct {
 	pb.UnimplementedPeerServer
-	t     *testing.T
-	name  string
-	boot  uint64
-	state string // what it reports the digest of
-	sends string // what it sends as State
+	t       *testing.T
+	name    string
+	boot    uint64
+	state   string // what it reports the digest of
+	sends   string // what it sends as State
+	cluster string // that it belongs to, for a coordinator that lost it
 
 	hold chan struct{} // closed: steps may be made beyond the first
 
 	moved    atomic.Pointer[string] // where the coordinator is now; nil: where it was
 	released chan string            // capacity 16: reasons
 
-	mu   sync.Mutex // guards beat
-	beat *pb.Beat
-	wake chan struct{} // capacity 1
+	mu       sync.Mutex // guards what follows
+	beat     *pb.Beat
+	assigned *pb.Assignment
+	view     *pb.View
+	wake     chan struct{} // capacity 1
 
 	steps     uint64        // of the run it works for
 	stop, out chan struct{} // closed when it is to stop, and when it is not in the view any more
@@ -68,7 +71,7 @@ func (f *fakeMember) run(ctx context.Context, coordinator string) error {
 	}
 	server := cluster.NewServer()
 	pb.RegisterPeerServer(server, f)
-	f.beat = &pb.Beat{Node: &pb.NodeID{Name: f.name, Boot: f.boot}, Addr: l.Addr().String(), Class: "cpu-1", Protocol: pb.Protocol}
+	f.beat = &pb.Beat{Node: &pb.NodeID{Name: f.name, Boot: f.boot}, Addr: l.Addr().String(), Class: "cpu-1", Cluster: f.cluster, Protocol: pb.Protocol}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cluster.Serve(ctx, server, l) })
 	g.Go(func() error {
@@ -147,6 +150,9 @@ func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient, w
 			if r.Class != "cpu-1" {
 				return errors.New("assigned to a run of class " + r.Class)
 			}
+			f.mu.Lock()
+			f.assigned = o.Assign
+			f.mu.Unlock()
 			f.steps, f.stop, f.out = uint64(r.Steps), make(chan struct{}), make(chan struct{})
 			f.change(func(b *pb.Beat) { b.Run, b.Phase, b.Trained = o.Assign.Run, pb.Phase_PHASE_READY, 1234 })
 		case *pb.Order_View:
@@ -158,7 +164,7 @@ func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient, w
 		case *pb.Order_Release:
 			f.released <- o.Release.Why
 			f.change(func(b *pb.Beat) {
-				*b = pb.Beat{Node: b.Node, Addr: b.Addr, Class: b.Class, Draining: b.Draining} //nolint:govet // a beat begins anew
+				*b = pb.Beat{Node: b.Node, Addr: b.Addr, Class: b.Class, Cluster: b.Cluster, Protocol: b.Protocol, Draining: b.Draining} //nolint:govet // a beat begins anew
 			})
 		}
 	}
@@ -168,6 +174,7 @@ func (f *fakeMember) obey(ctx context.Context, stream pb.Control_AttendClient, w
 func (f *fakeMember) enter(ctx context.Context, v *pb.View, works *sync.WaitGroup) {
 	f.mu.Lock()
 	known := f.beat.ViewNumber
+	f.view = v
 	f.mu.Unlock()
 	seated := slices.ContainsFunc(v.Members, func(m *pb.Member) bool { return m.Node.Name == f.name && m.Node.Boot == f.boot })
 	switch {
@@ -226,6 +233,13 @@ func (f *fakeMember) train(ctx context.Context, v *pb.View, steps uint64, stop, 
 func (f *fakeMember) finish(stopped bool) {
 	digest := sha256.Sum256([]byte(f.state))
 	f.change(func(b *pb.Beat) { b.Phase, b.Digest, b.Stopped = pb.Phase_PHASE_FINISHED, digest[:], stopped })
+}
+
+// Describe tells what it works for (pb.Peer).
+func (f *fakeMember) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &pb.Description{Cluster: f.cluster, Assignment: f.assigned, View: f.view}, nil
 }
 
 // State sends the text in two chunks (pb.Peer).

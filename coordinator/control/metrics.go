@@ -137,8 +137,8 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	put(g.rate, at.GetTokensPerSecond())
 	put(g.members, float64(len(at.GetView().GetMembers())))
 	put(g.eta, at.GetEtaSeconds())
-	if gossip := g.s.gossip; gossip != nil {
-		put(g.peers, float64(len(gossip.Peers())))
+	if g.s.known() != "" {
+		put(g.peers, float64(len(g.s.gossip.Peers())))
 	}
 	g.trust(put)
 }

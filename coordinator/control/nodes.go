@@ -29,14 +29,19 @@ type node struct {
 	draining bool      // it wants to leave
 	run      *run      // it is assigned to; nil while free
 	drops    string    // the run it was told to drop and has not dropped yet
+	strange  string    // the run that it says it works for, and of which the book has nothing
 	note     string    // why it cannot take part, for people
 
-	kept map[pieceKey][]int // the pieces it keeps, of whatever run
+	strangeSince time.Time // zero: nothing strange
+	asked        time.Time // when it was last asked what it works for
+
+	kept      map[pieceKey][]int  // the pieces it keeps, of whatever run
+	manifests map[string][][]byte // by run: of the checkpoints it has heard of when its session began
 }
 
 // free says whether n can be assigned to a run.
 func (n *node) free() bool {
-	return n.session != 0 && !n.dead && !n.draining && n.run == nil && n.drops == "" && n.phase == pb.Phase_PHASE_IDLE
+	return n.session != 0 && !n.dead && !n.draining && n.run == nil && n.drops == "" && n.strange == "" && n.phase == pb.Phase_PHASE_IDLE
 }
 
 // refusal is an error that the other side is to blame for, with what to do.
@@ -82,7 +87,7 @@ func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uin
 	n.session, n.gone = session, time.Time{}
 	n.addr, n.labels, n.version, n.class = b.Addr, maps.Clone(b.Labels), b.Version, b.Class
 	n.drops = "" // said again if it still applies
-	c.offered(n, b.Kept)
+	c.offered(now, n, b.Kept)
 	if r := c.find(b.Run); r != nil && n.run == nil && r.state == pb.RunState_RUN_TRAINING && b.Class == r.spec.Class {
 		c.adopt(now, r, n)
 	}
@@ -135,9 +140,20 @@ func (c *core) beat(now time.Time, session uint64, b *pb.Beat) {
 	if n.drops != "" && b.Run != n.drops {
 		n.drops = ""
 	}
+	if !c.founded && b.Cluster != "" {
+		c.inquire(now, n)
+	}
 	phase := b.Phase
+	if n.strange != b.Run {
+		n.strange, n.strangeSince = "", time.Time{}
+	}
 	if b.Run != "" && (n.run == nil || b.Run != n.run.id) {
-		c.disown(now, n, b.Run)
+		if c.find(b.Run) == nil {
+			n.strange = b.Run
+			c.inquire(now, n)
+		} else {
+			c.disown(n, b.Run)
+		}
 		phase = n.phase // it speaks of something else than what it is here for
 	}
 	if phase != n.phase {
@@ -152,12 +168,12 @@ func (c *core) beat(now time.Time, session uint64, b *pb.Beat) {
 }
 
 // disown tells a node to drop a run that it is not assigned to, once.
-func (c *core) disown(now time.Time, n *node, id string) {
+func (c *core) disown(n *node, id string) {
 	if n.drops == id {
 		return
 	}
-	why := "the coordinator does not know this run"
-	if r := c.find(id); r != nil {
+	why := "the run goes on without it"
+	if r := c.find(id); r != nil && r.over() {
 		why = "the run is over"
 	}
 	n.drops = id

@@ -91,6 +91,9 @@ func (s *Server) run(id string, f func(c *core, now time.Time, r *run)) error {
 			f(c, now, r)
 		}
 	})
+	if !found && s.learning() {
+		return status.Errorf(codes.Unavailable, "no run is named %q; this coordinator has just begun without a journal, and learns from members which runs there are: ask again", id)
+	}
 	if !found {
 		return status.Errorf(codes.NotFound, "no run is named %q: `coordinator runs` lists them", id)
 	}
@@ -112,7 +115,7 @@ func (s *Server) Runs(context.Context, *pb.RunsRequest) (*pb.RunsReply, error) {
 
 // Status tells about the cluster and one run (pb.Control).
 func (s *Server) Status(_ context.Context, req *pb.StatusRequest) (*pb.StatusReply, error) {
-	reply := &pb.StatusReply{Cluster: s.cluster, Version: s.cfg.Version}
+	reply := &pb.StatusReply{Cluster: s.known(), Version: s.cfg.Version}
 	var err error
 	s.do(func(c *core, now time.Time) {
 		reply.Nodes = c.nodeInfos(now)

@@ -54,6 +54,9 @@ type run struct {
 	unkept  bool          // State could not be written so far
 	retry   time.Time     // when it is fetched again; zero: not waiting for that
 
+	rebuilt bool // it was learnt from its members
+	restock bool // and its files have not been looked for yet
+
 	keeping
 	progress progress
 	lines    tail[*pb.LogLine]
@@ -91,6 +94,7 @@ func newRun(e *entry) *run {
 		missing: map[spec.Sum]int64{}, members: map[view.NodeID]*member{}, left: map[view.NodeID]string{}, falls: map[string]*fall{},
 		lines: tail[*pb.LogLine]{max: tailLines}, progress: newProgress(e.spec, tail[*pb.StepReport]{max: tailSteps}),
 	}
+	r.rebuilt, r.dropped = e.rebuilt, slices.Clone(e.dropped)
 	r.recall(e.kept)
 	switch n := len(e.views); {
 	case e.info != nil:
@@ -262,6 +266,9 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 	m.addr, m.step, m.laneSeconds, m.bytesSent = n.addr, b.Step, b.LaneSeconds, b.BytesSent
 	m.problem, m.fatal, m.stopped, m.draining = b.Error, b.Fatal, b.Stopped, b.Draining
 	m.entered = b.ViewNumber
+	if v := r.view; v != nil && (b.ViewIncarnation > c.incarnation || b.ViewIncarnation == v.Incarnation && b.ViewNumber > v.Number) {
+		c.inquire(now, n) // the journal is older than what this node does
+	}
 	m.trained = max(m.trained, b.Trained)
 	if b.Phase == pb.Phase_PHASE_FINISHED {
 		m.digest = b.Digest

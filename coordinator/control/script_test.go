@@ -36,11 +36,13 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 //	arrive RUN                                 all its files
 //	stop RUN
 //	drain NODE
+//	described NODE run=R [lanes=N] [view=I.N members=NODE,…] [join]      what it answers when asked; with a view, who owns lanes in turn
 //	collected RUN [error=E] [unkept=E] [away=E]
 //	wait DURATION [quiet=NODE,…]               time passes; everybody attending but the quiet beats every 500 ms
 //	sleep DURATION                             the coordinator stands still
 //	status / runs
 //	crash                                      the coordinator starts again from its journal
+//	lose                                       the same, without its journal
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -124,7 +126,7 @@ func (p *play) play(line string) string {
 	for _, w := range words[1:] {
 		if key, value, ok := strings.Cut(w, "="); ok {
 			opts[key] = strings.ReplaceAll(value, "_", " ")
-		} else if w == "stopped" || w == "draining" || w == "fatal" {
+		} else if w == "stopped" || w == "draining" || w == "fatal" || w == "join" {
 			opts[w] = "yes"
 		} else {
 			args = append(args, w)
@@ -193,7 +195,12 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 		p.status(out)
 	case "runs":
 		p.runs(out)
-	case "crash":
+	case "described":
+		return p.described(args[0], opts)
+	case "crash", "lose":
+		if verb == "lose" {
+			p.book, p.states = nil, map[string]string{}
+		}
 		p.open()
 		for _, a := range p.nodes {
 			a.session = 0
@@ -303,28 +310,62 @@ func (p *play) step(name, number string) error {
 	return nil
 }
 
-func (p *play) launch(id string, opts map[string]string) error {
-	number := func(key string, otherwise int) int {
-		if n, err := strconv.Atoi(opts[key]); err == nil {
-			return n
-		}
-		return otherwise
+// described answers for a node.
+func (p *play) described(name string, opts map[string]string) error {
+	d := &pb.Description{Cluster: "old", Assignment: &pb.Assignment{Run: opts["run"], Join: opts["join"] != ""}}
+	r := resolve(opts["run"], opts)
+	var err error
+	if d.Assignment.Spec, err = r.JSON(); err != nil {
+		return err
 	}
+	if opts["view"] != "" {
+		d.View = &pb.View{Run: opts["run"]}
+		if _, err := fmt.Sscanf(opts["view"], "%d.%d", &d.View.Incarnation, &d.View.Number); err != nil {
+			return err
+		}
+		for i, member := range strings.Split(opts["members"], ",") {
+			d.View.Members = append(d.View.Members, &pb.Member{Node: &pb.NodeID{Name: member, Boot: 1}, Addr: member + ":1"})
+			d.View.Ring = append(d.View.Ring, int32(i))
+		}
+		for lane := range r.Batch.Lanes {
+			d.View.Owner = append(d.View.Owner, int32(lane%len(d.View.Members)))
+		}
+	}
+	p.core.described(p.now, nodeID(p.nodes[name].beat.Node), d)
+	p.core.tick(p.now)
+	return nil
+}
+
+// number is the value of an option.
+func number(opts map[string]string, key string, otherwise int) int {
+	if n, err := strconv.Atoi(opts[key]); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// resolve makes the spec of a run.
+func resolve(id string, opts map[string]string) *spec.Resolved {
 	r := &spec.Resolved{Spec: spec.Default("lift"), Samples: 10, Class: opts["class"]}
 	r.Name, r.Model, r.Data.Train, r.Steps = id, "base", []string{"t"}, 10
-	r.Batch.Lanes, r.Members = number("lanes", 4), spec.Members{Min: number("min", 1), Max: number("max", 0)}
-	missing := map[spec.Sum]int64{}
-	for i := range max(1, number("missing", 0)) {
+	r.Batch.Lanes, r.Members = number(opts, "lanes", 4), spec.Members{Min: number(opts, "min", 1), Max: number(opts, "max", 0)}
+	for i := range max(1, number(opts, "missing", 0)) {
 		r.Files = append(r.Files, spec.File{SHA256: spec.Sum{byte(i)}, Size: 1, Path: "/t", Role: fmt.Sprintf("train/%d", i)})
-		if i < number("missing", 0) {
-			missing[spec.Sum{byte(i)}] = 1
-		}
+	}
+	return r
+}
+
+func (p *play) launch(id string, opts map[string]string) error {
+	r := resolve(id, opts)
+	missing := map[spec.Sum]int64{}
+	for i := range number(opts, "missing", 0) {
+		missing[r.Files[i].SHA256] = 1
 	}
 	text, err := r.JSON()
 	if err != nil {
 		return err
 	}
-	err = p.core.launch(p.now, command{Run: id, Spec: text, Expect: number("expect", 0)}, missing)
+	err = p.core.launch(p.now, command{Run: id, Spec: text, Expect: number(opts, "expect", 0)}, missing)
 	p.core.tick(p.now)
 	return err
 }
@@ -378,6 +419,8 @@ func (p *play) effects() string {
 			b.WriteString("\n")
 		case order:
 			fmt.Fprintf(&b, "\tto %s: %s\n", bySession[e.session], orderText(e.order))
+		case inquiry:
+			fmt.Fprintf(&b, "\task %s what it works for\n", e.node.Node.Name)
 		case line:
 			fmt.Fprintf(&b, "\t%s: %s\n", e.line.Level, e.line.Text)
 		case collection:

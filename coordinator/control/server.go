@@ -49,8 +49,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Home == "":
 		return errors.New("home is empty: name a directory")
-	case t.Settle < 0 || t.Patience < 0 || t.Keep < 0:
-		return fmt.Errorf("timing.settle is %v, patience %v, keep %v: use at least 0", t.Settle, t.Patience, t.Keep)
+	case t.Settle < 0 || t.Patience < 0 || t.Keep < 0 || t.Balance < 0 || t.Hope < 0 || t.Found < 0:
+		return fmt.Errorf("timing.settle is %v, patience %v, keep %v, balance %v, hope %v, found %v: use at least 0", t.Settle, t.Patience, t.Keep, t.Balance, t.Hope, t.Found)
 	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace:
 		return fmt.Errorf("timing.grace is %v, verdict %v, silence %v: use grace above 0 and the others above grace", t.Grace, t.Verdict, t.Silence)
 	}
@@ -66,13 +66,19 @@ type Server struct {
 	addr     string
 	journal  *journal
 	store    files.Store
-	cluster  string
-	gossip   *cluster.Gossip
+	cluster  string          // id; nobody reads it or gossip before settled is closed
+	gossip   *cluster.Gossip // open from then on
+	settled  chan struct{}   // closed when it is known which cluster this is
+	claims   chan claim      // capacity 1: what nodes that belong to a cluster say of it
+	newcomer func()          // closes comes
+	comes    chan struct{}   // closed when a node wants to join
 
 	calls     calls         // counted
 	serving   chan struct{} // closed when Run serves
 	ending    chan struct{} // closed when Run begins to end
 	work      chan collection
+	questions chan inquiry   // capacity maxQuestions
+	learns    time.Time      // until when it may learn from members of runs that it has lost
 	receivers sync.WaitGroup // goroutines that outlive their handler, until its stream is closed
 
 	mu       sync.Mutex // guards what follows
@@ -108,7 +114,9 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, journal: j, store: files.Under(cfg.Home),
 		calls: newCalls(), serving: make(chan struct{}), ending: make(chan struct{}), work: make(chan collection, 16), // a place for each run that could finish at once
 		sessions: map[uint64]*session{}, failed: make(chan struct{}),
+		settled: make(chan struct{}), claims: make(chan claim, 1), comes: make(chan struct{}), questions: make(chan inquiry, maxQuestions),
 	}
+	s.newcomer = sync.OnceFunc(func() { close(s.comes) })
 	if err := s.begin(b); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
@@ -122,8 +130,11 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) begin(b *book) error {
 	now := s.now()
 	var cmds []command
-	if b.cluster == "" {
+	if b.cluster == "" && (s.cfg.Nodes > 0 || s.cfg.Timing.Found == 0) { // its nodes are yet to be started
 		cmds = append(cmds, command{Kind: founded, At: now.UnixNano(), Cluster: randomHex(8)})
+	}
+	if b.cluster == "" && len(cmds) == 0 {
+		s.learns = now.Add(4 * s.cfg.Timing.Found)
 	}
 	cmds = append(cmds, command{Kind: started, At: now.UnixNano()})
 	for _, cmd := range cmds {
@@ -154,12 +165,14 @@ func (s *Server) Addr() string { return s.addr }
 
 // Run serves until ctx is done, and returns when everything it started has ended. It must be called once.
 func (s *Server) Run(ctx context.Context) error {
-	err := s.openGossip()
-	if err != nil {
-		return errors.Join(err, s.listener.Close(), s.journal.close())
-	}
-	if err := s.reunite(ctx); err != nil {
-		return errors.Join(err, s.gossip.Close(), s.listener.Close(), s.journal.close())
+	if s.cluster != "" {
+		if err := s.openGossip(); err != nil {
+			return errors.Join(err, s.listener.Close(), s.journal.close())
+		}
+		if err := s.reunite(ctx); err != nil {
+			return errors.Join(err, s.gossip.Close(), s.listener.Close(), s.journal.close())
+		}
+		close(s.settled)
 	}
 	server := cluster.NewServer(s.guards()...)
 	pb.RegisterControlServer(server, s)
@@ -167,11 +180,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.registerTrust(server)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cluster.Serve(ctx, server, append(s.locals(), s.listener)...) })
-	g.Go(func() error { return s.keepTrust(ctx) })
-	g.Go(func() error { return s.gossip.Run(ctx) })
+	g.Go(func() error { return s.converse(ctx) })
 	g.Go(func() error { return s.tick(ctx) })
-	g.Go(func() error { return s.listenToGossip(ctx) })
 	g.Go(func() error { return s.collect(ctx) })
+	g.Go(func() error { return s.ask(ctx) })
 	g.Go(func() error {
 		defer close(s.ending)
 		select {
@@ -184,13 +196,30 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	close(s.serving)
-	s.log.Info("coordinator serves", "addr", s.addr, "cluster", s.cluster, "home", s.cfg.Home, "incarnation", s.core.incarnation)
-	err = g.Wait()
+	s.log.Info("coordinator serves", "addr", s.addr, "cluster", s.known(), "home", s.cfg.Home, "incarnation", s.incarnation())
+	err := g.Wait()
 	s.receivers.Wait()
+	if s.known() == "" {
+		return errors.Join(err, s.journal.close())
+	}
 	if left := s.gossip.Leave(time.Second); left != nil {
 		s.log.Debug("left the gossip without a word", "err", left)
 	}
 	return errors.Join(err, s.gossip.Close(), s.journal.close())
+}
+
+// converse takes part in the gossip, once it is known of which cluster, until ctx is done.
+func (s *Server) converse(ctx context.Context) error {
+	if s.cluster == "" {
+		if err := s.found(ctx); err != nil || s.known() == "" {
+			return err
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.gossip.Run(ctx) })
+	g.Go(func() error { return s.keepTrust(ctx) })
+	g.Go(func() error { return s.listenToGossip(ctx) })
+	return g.Wait()
 }
 
 func (s *Server) openGossip() error {
@@ -202,8 +231,6 @@ func (s *Server) openGossip() error {
 	if err != nil {
 		return err
 	}
-	var boot [8]byte
-	_, _ = rand.Read(boot[:]) // never fails
 	open := cluster.OpenGossip
 	if s.cfg.World != nil {
 		open = s.cfg.World.Gossip
@@ -211,10 +238,17 @@ func (s *Server) openGossip() error {
 	s.gossip, err = open(cluster.GossipConfig{
 		Cluster: s.cluster, Keys: s.gossipKeys(), Log: s.log, Bind: net.JoinHostPort(bind, "0"), Advertise: host,
 		Self: cluster.Peer{
-			Node: view.NodeID{Name: self, Boot: s.core.incarnation}, Role: cluster.Coordinator, Addr: s.addr,
+			Node: view.NodeID{Name: self, Boot: s.incarnation()}, Role: cluster.Coordinator, Addr: s.addr,
 		},
 	})
 	return err
+}
+
+// incarnation is the coordinator's; what it learns from members may raise it.
+func (s *Server) incarnation() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core.incarnation
 }
 
 func (s *Server) listenToGossip(ctx context.Context) error {
@@ -267,6 +301,11 @@ func (s *Server) carryOut(effects []effect) {
 			s.post(e)
 		case line:
 			s.write(e)
+		case inquiry:
+			select {
+			case s.questions <- e:
+			default: // it is asked again
+			}
 		case collection:
 			select {
 			case s.work <- e:

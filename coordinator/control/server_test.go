@@ -39,7 +39,12 @@ type stage struct {
 // serve starts a coordinator in home. The test ends it, at the latest at its end.
 func serve(t *testing.T, home string) *stage {
 	t.Helper()
-	s, err := New(Config{Home: home, Listen: "127.0.0.1:0", Version: "test", Timing: quick})
+	return serveTimed(t, home, quick)
+}
+
+func serveTimed(t *testing.T, home string, timing Timing) *stage {
+	t.Helper()
+	s, err := New(Config{Home: home, Listen: "127.0.0.1:0", Version: "test", Timing: timing})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,6 +161,7 @@ func (v vault) tend(ctx context.Context, m view.Member, what pb.Tending, list []
 func (c *core) drop(now time.Time, r *run, k *kept) {
 	c.record(now, command{Kind: dropped, Run: r.id, Step: k.manifest.Step})
 	r.committed = slices.DeleteFunc(r.committed, func(o *kept) bool { return o == k })
+	r.dropped = append(r.dropped, k.manifest.Step)
 	for _, n := range c.nodes {
 		delete(n.kept, keyOf(k.manifest))
 	}

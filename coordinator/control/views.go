@@ -81,6 +81,9 @@ type Timing struct {
 	Silence time.Duration
 	// Keep is how long after State could not be written it is fetched again. Default 5s.
 	Keep time.Duration
+	// Found is how long a coordinator without a journal waits for nodes that belong to a cluster already before it lets a
+	// new node join, which founds another. Default 2s; at 0 it founds one when it starts.
+	Found time.Duration
 }
 
 // DefaultTiming finds a lost member within 5 seconds: at once when its session and a link to it broke, a broken session
@@ -90,7 +93,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Settle: time.Second, Patience: 30 * time.Second,
 		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 4 * time.Second,
-		Keep: 5 * time.Second, Balance: 10 * time.Second, Hope: 30 * time.Second,
+		Keep: 5 * time.Second, Balance: 10 * time.Second, Hope: 30 * time.Second, Found: 2 * time.Second,
 	}
 }
 

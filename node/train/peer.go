@@ -193,7 +193,10 @@ func (m *Member) Describe(context.Context, *pb.DescribeRequest) (*pb.Description
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		d.Assignment = w.order
-		if w.view != nil {
+		switch { // the latest that it has heard of
+		case w.next != nil:
+			d.View = viewToPB(w.next)
+		case w.view != nil:
 			d.View = viewToPB(w.view)
 		}
 	}

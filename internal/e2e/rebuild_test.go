@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// protocol.md I8: a coordinator that has lost its directory, and kept but its address and the trust directory, takes the run
+// up from its members, which go on meanwhile. It misses who was lost, lets others join, and keeps the last State.
+func TestCoordinatorThatLostItsDirectoryDoesNotShow(t *testing.T) {
+	const steps = "250"
+	home := t.TempDir()
+	trust := filepath.Join(t.TempDir(), "trust")
+	c := &cluster{t: t, home: home, dir: workplace(t, home), nodes: map[string]*process{}}
+	serve := func(addr string) {
+		t.Helper()
+		c.serve = start(t, c.home, "coordinator", "serve", "--trust", trust, "--listen", addr)
+		c.addr = c.serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
+	}
+	join := func(name string) {
+		t.Helper()
+		c.nodes[name] = start(t, t.TempDir(), "node", "join", c.addr, "--name", name, "--threads", "1")
+		c.nodes[name].await(t, `msg=joined`)
+	}
+	kill := func(p *process) {
+		t.Helper()
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.exit(t)
+	}
+	serve("127.0.0.1:0")
+	for _, name := range []string{"ada", "bob", "cleo"} {
+		join(name)
+	}
+	launch := start(t, c.home, "coordinator", "launch", filepath.Join(c.dir, "spec.yaml"), "--coordinator", c.addr,
+		"--set", "steps="+steps, "--set", "validate.every=50")
+	run := launch.await(t, `run (\S+) is`)[1]
+	launch.await(t, `^step \d+/250 .* 3 members`)
+
+	kill(c.serve)
+	if err := os.RemoveAll(c.home); err != nil {
+		t.Fatal(err)
+	}
+	serve(c.addr)
+	launch.await(t, `^step \d+/250 .* 3 members`)
+	kill(c.nodes["bob"])
+	launch.await(t, `view 2: .*lost member bob`)
+	join("dora")
+	launch.await(t, `joins: dora`)
+	if got, want := c.digest(launch), c.alone(steps); got != want {
+		t.Errorf("digest is %s, undisturbed %s", got, want)
+	}
+	var exported map[string]any
+	coordinator(t, c.home, &exported, "export", run, "-o", filepath.Join(t.TempDir(), "tuned"))
+}
