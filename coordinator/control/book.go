@@ -23,6 +23,7 @@ const (
 	viewed   kind = "viewed"   // a view was decided, which makes steps from Step on
 	stepped  kind = "stepped"  // the view with Number made its first step, Step
 	ended    kind = "ended"    // a run ended, with Step the last one committed
+	halting  kind = "halting"  // somebody asked that a run stop at its next step
 
 	committed kind = "committed" // pieces became the checkpoint of Step, with Manifest
 	resumed   kind = "resumed"   // a run that had ended goes on
@@ -44,7 +45,10 @@ type command struct {
 	Number  uint64          `json:"number,omitempty"` // of a view
 	Why     string          `json:"why,omitempty"`
 	Step    uint64          `json:"step,omitempty"`
-	Info    []byte          `json:"info,omitempty"` // pb.RunInfo
+	Lost    []string        `json:"lost,omitempty"`  // members that View does without because they were lost, by name
+	Died    []view.NodeID   `json:"died,omitempty"`  // those of them that may have died of a lane
+	Apart   []pair          `json:"apart,omitempty"` // pairs that View is the first to seat apart
+	Info    []byte          `json:"info,omitempty"`  // pb.RunInfo
 
 	Manifest []byte     `json:"manifest,omitempty"` // of a checkpoint
 	Totals   *runTotals `json:"totals,omitempty"`   // of the run at its step
@@ -69,6 +73,8 @@ type entry struct {
 	kept    []command   // its checkpoints
 	dropped []uint64    // steps of those that a person removed
 	rebuilt bool        // it was learnt from its members
+	halting bool        // it is to stop at its next step
+	fresh   int         // the first of views since it was resumed last: what came before does not count against members
 }
 
 func newEntry(cmd command) (*entry, error) {
@@ -118,7 +124,9 @@ func (b *book) apply(cmd command) error {
 		e.kept = slices.DeleteFunc(e.kept, func(k command) bool { return k.Step == cmd.Step })
 		e.dropped = append(e.dropped, cmd.Step)
 	case resumed:
-		e.last, e.info = command{}, nil
+		e.last, e.info, e.halting, e.fresh = command{}, nil, false, len(e.views)
+	case halting:
+		e.halting = true
 	case ended:
 		e.last, e.info = cmd, &pb.RunInfo{}
 		if err := proto.Unmarshal(cmd.Info, e.info); err != nil {

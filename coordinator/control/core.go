@@ -22,7 +22,8 @@ type core struct {
 	founded     bool // it is known which cluster this is
 
 	nodes  map[view.NodeID]*node
-	runs   []*run // in the order of launch
+	runs   []*run    // in the order of launch
+	began  time.Time // when it ticked first
 	ticked time.Time
 	out    []effect
 }
@@ -90,11 +91,25 @@ func (c *core) tick(now time.Time) {
 
 // awaken counts the members of runs that were at work before this coordinator began as alive: they need time to come back.
 func (c *core) awaken(now time.Time) {
+	c.began = now
 	for _, r := range c.runs {
 		for _, m := range r.members {
 			m.alive = now
 		}
 	}
+}
+
+// expects says whether members of runs at work may be on their way back to a coordinator that has just begun. Until then it
+// is not known how many nodes these runs need.
+func (c *core) expects(now time.Time) bool {
+	if now.Sub(c.began) >= c.timing.Silence {
+		return false
+	}
+	return slices.ContainsFunc(c.runs, func(r *run) bool {
+		return r.state == pb.RunState_RUN_TRAINING && slices.ContainsFunc(r.view.Members, func(m view.Member) bool {
+			return c.nodes[m.Node] == nil && r.members[m.Node] != nil
+		})
+	})
 }
 
 // find returns the run with this id, or nil.

@@ -44,6 +44,24 @@ func (r *run) notYet(name string) time.Time {
 	return f.last.Add(min(longestDelay, firstDelay<<min(f.count-2, 10)))
 }
 
+// remember takes from the views of r, as the journal has them, what is held against its members: who cannot talk to whom,
+// and, since the view with index fresh, who was lost when and over which lanes. The last view is the one at work.
+func (r *run) remember(views []command, fresh int) {
+	at, now := r.progress, r.view
+	for i, v := range views {
+		r.apart = append(r.apart, v.Apart...)
+		if i < max(fresh, 1) {
+			continue
+		}
+		for _, name := range v.Lost {
+			r.fell(time.Unix(0, v.At), name)
+		}
+		r.view, r.progress.step = views[i-1].View, max(v.Step, 1)-1
+		_ = r.losses.poison(r, decision{Next: v.View, Died: v.Died}) // what was fatal has ended the run
+	}
+	r.progress, r.view = at, now
+}
+
 // losses remember which lanes members were to compute that were lost during one step.
 type losses struct {
 	step  uint64 // the last one committed

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,62 @@ func TestThreeInTurnMakeALanePoison(t *testing.T) {
 		if why := r.losses.poison(r, decision{Died: []view.NodeID{d}}); why != "" {
 			t.Errorf("a wait counts as a loss: %s", why)
 		}
+	}
+}
+
+// A coordinator that starts again holds against members what the one before did.
+func TestLossesOutlastTheCoordinator(t *testing.T) {
+	text, err := resolve("r", map[string]string{"lanes": "2"}).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c, d := view.NodeID{Name: "a", Boot: 1}, view.NodeID{Name: "b", Boot: 1}, view.NodeID{Name: "c", Boot: 1}, view.NodeID{Name: "d", Boot: 1}
+	at := time.Unix(1e9, 0)
+	seated := func(number uint64, first view.NodeID) command {
+		at = at.Add(time.Second)
+		v := &view.View{Run: "r", Incarnation: 1, Number: number, Members: []view.Member{{Node: first}, {Node: d}}, Owner: []int{0, 1}, Ring: []int{0, 1}}
+		return command{Kind: viewed, At: at.UnixNano(), Run: "r", View: v, Step: 5}
+	}
+	without := func(cmd command, lost view.NodeID) command {
+		cmd.Lost, cmd.Died = []string{lost.Name}, []view.NodeID{lost}
+		return cmd
+	}
+	cmds := []command{
+		{Kind: started},
+		{Kind: launched, Run: "r", Spec: text},
+		seated(1, a), without(seated(2, b), a), without(seated(3, a), b), without(seated(4, c), a),
+	}
+	cmds[5].Apart = []pair{{"a", "d"}}
+	open := func(cmds []command) *run {
+		book := &book{}
+		for _, cmd := range cmds {
+			if err := book.apply(cmd); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return newRun(book.find("r"))
+	}
+	r := open(cmds)
+	if want := at.Add(firstDelay); !r.notYet("a").Equal(want) || !r.notYet("b").IsZero() || len(r.apart) != 1 {
+		t.Errorf("a may come back at %v, want %v; b at %v; apart: %v", r.notYet("a"), want, r.notYet("b"), r.apart)
+	}
+	if got := r.losses.lanes[0]; r.losses.step != 4 || len(got) != 2 || got[0] != a || got[1] != b {
+		t.Errorf("over lane 0 of step %d were lost %v", r.losses.step+1, got)
+	}
+	if r.view.Number != 4 || r.progress.step != 0 {
+		t.Errorf("the run is in view %d after step %d", r.view.Number, r.progress.step)
+	}
+	r.progress.step = 4
+	if why := r.losses.poison(r, decision{Next: r.view, Died: []view.NodeID{c}}); !strings.Contains(why, "a, b, c were lost in turn at step 5") {
+		t.Errorf("a third loss over the lane: %q", why)
+	}
+
+	// Whoever resumes a run that was stopped begins anew.
+	r = open(append(slices.Clone(cmds), command{Kind: halting, Run: "r"}, command{Kind: ended, Run: "r"}, command{Kind: resumed, Run: "r"}))
+	if !r.notYet("a").IsZero() || r.losses.lanes != nil || r.stopping {
+		t.Errorf("after resume a may come back at %v; losses %v; stopping %v", r.notYet("a"), r.losses, r.stopping)
+	}
+	if r = open(append(slices.Clone(cmds), command{Kind: halting, Run: "r"})); !r.stopping {
+		t.Error("that the run was to stop is forgotten")
 	}
 }

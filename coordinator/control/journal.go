@@ -19,6 +19,7 @@ var (
 	metaBucket = []byte("meta")
 	logBucket  = []byte("log")
 	magicKey   = []byte("format")
+	gossipKey  = []byte("gossip") // addresses, JSON
 	magic      = []byte("torc journal 1")
 )
 
@@ -100,6 +101,28 @@ func (j *journal) append(cmds ...command) error {
 		return fmt.Errorf("write journal %s: %w", j.db.Path(), err)
 	}
 	return nil
+}
+
+// seeds are the gossip addresses that were kept last.
+func (j *journal) seeds() (addrs []string, err error) {
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		if text := tx.Bucket(metaBucket).Get(gossipKey); text != nil {
+			return json.Unmarshal(text, &addrs)
+		}
+		return nil
+	})
+	return addrs, err
+}
+
+// keepSeeds keeps gossip addresses, in the place of those before.
+func (j *journal) keepSeeds(addrs []string) error {
+	return j.db.Update(func(tx *bbolt.Tx) error {
+		text, err := json.Marshal(addrs)
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(metaBucket).Put(gossipKey, text)
+	})
 }
 
 // close releases the lock.

@@ -34,7 +34,11 @@ func (c *core) schedule(now time.Time) {
 			c.recruit(now, r)
 		}
 	}
-	if head != nil {
+	switch {
+	case head == nil:
+	case c.expects(now):
+		head.why = "waits until members of runs at work are back"
+	default:
 		c.gather(now, head)
 	}
 }

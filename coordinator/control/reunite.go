@@ -3,12 +3,14 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
@@ -94,4 +96,35 @@ func (s *Server) answers(ctx context.Context, addr string) bool {
 		return true
 	}
 	return false
+}
+
+// maxKeptPeers is how many gossip addresses are kept for the next start: one that answers is enough.
+const maxKeptPeers = 16
+
+// rejoin meets the gossip where it was when the last coordinator ended, so that nodes learn where this one is although no run
+// is at work. Those that do not answer at once are tried again while the gossip runs.
+func (s *Server) rejoin(ctx context.Context) {
+	seeds, err := s.journal.seeds()
+	if err == nil && len(seeds) > 0 {
+		err = s.gossip.Join(ctx, seeds)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Info("nobody of the gossip of before answers so far", "err", err)
+	}
+}
+
+// keepPeers keeps where the gossip is. Whoever is lost may be the next coordinator's only way back, so that addresses go only
+// when others come.
+func (s *Server) keepPeers(e cluster.Event) {
+	if e.Kind != cluster.Joined && e.Kind != cluster.Changed || e.Peer.Role != cluster.Node {
+		return
+	}
+	seeds, err := s.journal.seeds()
+	if err == nil && !slices.Contains(seeds, e.Peer.Gossip) {
+		seeds = append([]string{e.Peer.Gossip}, seeds...)
+		err = s.journal.keepSeeds(seeds[:min(len(seeds), maxKeptPeers)])
+	}
+	if err != nil {
+		s.log.Warn("gossip addresses are not kept", "err", err)
+	}
 }

@@ -101,6 +101,8 @@ func newRun(e *entry) *run {
 		r.state, r.why = e.info.State, e.info.Why
 	case n > 0:
 		r.resume(e.views[n-1], e.steps)
+		r.stopping = e.halting
+		r.remember(e.views, e.fresh)
 	}
 	return r
 }
@@ -218,6 +220,7 @@ func (c *core) stop(now time.Time, r *run) error {
 		c.end(now, r, pb.RunState_RUN_FAILED, "asked to stop: "+r.why)
 	case !r.stopping:
 		r.stopping = true
+		c.record(now, command{Kind: halting, Run: r.id})
 		c.say(now, r, slog.LevelInfo, "stopping at the next step")
 		c.toMembers(r, &pb.Order{Kind: &pb.Order_Stop{Stop: &pb.StopRun{Run: r.id}}})
 	}
@@ -354,7 +357,9 @@ func (c *core) prepare(now time.Time, r *run) {
 func (c *core) change(now time.Time, r *run, d decision) {
 	r.view, r.number, r.why, r.empty, r.uneven = d.Next, d.Next.Number, "", time.Time{}, time.Time{}
 	r.apart = append(r.apart, d.Apart...)
-	c.record(now, command{Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why})
+	c.record(now, command{
+		Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why, Lost: d.Lost, Died: d.Died, Apart: d.Apart,
+	})
 	c.say(now, r, slog.LevelInfo, "view %d: %s", r.view.Number, d.Why)
 	order := viewToPB(r.view)
 	order.Now = d.Now

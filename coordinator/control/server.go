@@ -217,6 +217,7 @@ func (s *Server) converse(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gossip.Run(ctx) })
+	g.Go(func() error { s.rejoin(ctx); return nil })
 	g.Go(func() error { return s.keepTrust(ctx) })
 	g.Go(func() error { return s.listenToGossip(ctx) })
 	return g.Wait()
@@ -259,6 +260,7 @@ func (s *Server) listenToGossip(ctx context.Context) error {
 		case e := <-s.gossip.Events():
 			s.log.Debug("gossip", "peer", e.Peer.Node, "role", e.Peer.Role, "kind", e.Kind)
 			s.do(func(*core, time.Time) { s.core.heard(e) })
+			s.keepPeers(e)
 		}
 	}
 }

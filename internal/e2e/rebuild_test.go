@@ -3,7 +3,9 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // protocol.md I8: a coordinator that has lost its directory, and kept but its address and the trust directory, takes the run
@@ -54,4 +56,32 @@ func TestCoordinatorThatLostItsDirectoryDoesNotShow(t *testing.T) {
 	}
 	var exported map[string]any
 	coordinator(t, c.home, &exported, "export", run, "-o", filepath.Join(t.TempDir(), "tuned"))
+}
+
+// A coordinator that moved while no run was at work finds the gossip of its nodes where it was, and through it they find it.
+func TestIdleNodesFindAMovedCoordinator(t *testing.T) {
+	c := newCluster(t, "ada", "bob")
+	for _, name := range []string{"ada", "bob"} {
+		c.serve.await(t, `msg="node attends" node=`+name)
+	}
+	var nodes struct{ Nodes []map[string]any }
+	for kept := false; !kept; time.Sleep(50 * time.Millisecond) { // until it has noted where they gossip
+		text, err := os.ReadFile(filepath.Join(c.home, "coordinator.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = strings.Contains(string(text), `gossip["127.0.0.1:`)
+	}
+	if err := c.serve.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.serve.exit(t)
+	c.serve = start(t, c.home, "coordinator", "serve", "--insecure", "--listen", "127.0.0.1:0")
+	c.addr = c.serve.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
+	c.serve.await(t, `msg="node attends" node=(ada|bob)`)
+	c.serve.await(t, `msg="node attends" node=(ada|bob)`)
+	coordinator(t, c.home, &nodes, "nodes", "--coordinator", c.addr, "--insecure")
+	if len(nodes.Nodes) != 2 {
+		t.Errorf("the moved coordinator has nodes %v", nodes.Nodes)
+	}
 }
