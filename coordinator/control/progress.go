@@ -12,6 +12,7 @@ import (
 type progress struct {
 	began       time.Time // of the first view
 	at          time.Time // of the last report
+	made        time.Time // when the last step became known, or a later view began; zero before the first step heard of
 	step        uint64
 	reported    uint64 // the last step of steps
 	lossFirst   float64
@@ -71,7 +72,32 @@ func (p *progress) add(now time.Time, b *pb.Beat) bool {
 		p.step, p.lossFirst, p.lossLast, p.tokens, p.seconds = t.Step, t.LossFirst, t.LossLast, t.Tokens, t.Seconds
 	}
 	p.at = now
+	if p.step > before {
+		p.made = now
+	}
 	return p.step > before
+}
+
+// A run stands still when it makes no step for idleSteps times as long as steps take, and for idleLeast.
+const (
+	idleSteps = 10
+	idleLeast = 5 * time.Second
+)
+
+// wait gives a view that begins the time to make a step.
+func (p *progress) wait(now time.Time) {
+	if !p.made.IsZero() {
+		p.made = now
+	}
+}
+
+// still says whether no step was made for far longer than steps take, and how long they take in seconds.
+func (p *progress) still(now time.Time) (usual float64, yes bool) {
+	if p.made.IsZero() || len(p.recent) == 0 {
+		return 0, false
+	}
+	usual = slices.Sorted(slices.Values(p.recent))[len(p.recent)/2]
+	return usual, now.Sub(p.made) >= max(idleLeast, time.Duration(idleSteps*usual*float64(time.Second)))
 }
 
 // tokensPerSecond counts all tokens over the steps' wall time.

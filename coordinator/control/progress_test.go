@@ -74,3 +74,29 @@ func TestTailKeepsTheLast(t *testing.T) {
 		}
 	}
 }
+
+// Whether a run stands still is measured by its own steps.
+func TestARunStandsStillAfterTenUsualSteps(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	for _, c := range []struct {
+		seconds float64
+		idle    time.Duration
+		still   bool
+	}{
+		{0.1, 4 * time.Second, false}, // at least five seconds
+		{0.1, 5 * time.Second, true},
+		{3, 29 * time.Second, false},
+		{3, 30 * time.Second, true},
+	} {
+		var p progress
+		p.steps.max = tailSteps
+		if _, still := p.still(start.Add(time.Hour)); still {
+			t.Error("a run that has made no step stands still")
+		}
+		p.add(start, &pb.Beat{Totals: totalsAt(3), Steps: []*pb.StepReport{{Step: 1, Seconds: c.seconds}, {Step: 2, Seconds: 50}, {Step: 3, Seconds: c.seconds}}})
+		usual, still := p.still(start.Add(c.idle))
+		if still != c.still || usual != c.seconds {
+			t.Errorf("steps of %v s, none for %v: still %v, usual %v", c.seconds, c.idle, still, usual)
+		}
+	}
+}

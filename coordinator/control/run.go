@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,7 @@ type run struct {
 	heard   time.Time              // when one of its nodes was heard last
 	regain  time.Time              // see policy.Regained
 	uneven  time.Time              // see policy
+	still   bool                   // it stands still, and has been said to
 	apart   []pair
 	falls   map[string]*fall // by name of node
 	losses  losses
@@ -357,6 +359,7 @@ func (c *core) prepare(now time.Time, r *run) {
 func (c *core) change(now time.Time, r *run, d decision) {
 	r.view, r.number, r.why, r.empty, r.uneven = d.Next, d.Next.Number, "", time.Time{}, time.Time{}
 	r.apart = append(r.apart, d.Apart...)
+	r.progress.wait(now)
 	c.record(now, command{
 		Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why, Lost: d.Lost, Died: d.Died, Apart: d.Apart,
 	})
@@ -377,7 +380,14 @@ func (c *core) watch(now time.Time, r *run) {
 	if d.Why != r.why && d.Next == nil && !d.Fail && !d.Done && !d.Quiet && d.Why != "" {
 		c.say(now, r, slog.LevelInfo, "%s", d.Why)
 	}
-	r.why = d.Why
+	still := ""
+	if d.Why == "" && d.Next == nil {
+		still = r.standstill(now)
+	}
+	if still != "" && !r.still {
+		c.say(now, r, slog.LevelWarn, "%s", still)
+	}
+	r.why, r.still = cmp.Or(d.Why, still), still != ""
 	if why := r.losses.poison(r, d); why != "" {
 		d = decision{Fail: true, Why: why}
 	}
@@ -409,6 +419,25 @@ func (c *core) watch(now time.Time, r *run) {
 	if r.view != nil {
 		c.clear(now, r)
 	}
+}
+
+// standstill says that the run makes no steps though nobody is known to be lost, and who is not in the view; or nothing.
+func (r *run) standstill(now time.Time) string {
+	usual, yes := r.progress.still(now)
+	if !yes {
+		return ""
+	}
+	var away []string
+	for _, m := range r.view.Members {
+		if r.members[m.Node].entered != r.view.Number {
+			away = append(away, m.Node.Name)
+		}
+	}
+	where := fmt.Sprintf("all members are in view %d", r.view.Number)
+	if len(away) > 0 {
+		where = fmt.Sprintf("not in view %d: %s", r.view.Number, strings.Join(away, ", "))
+	}
+	return fmt.Sprintf("stands still after step %d, where steps took %.2g s; %s", r.progress.step, usual, where)
 }
 
 // clear lets go whoever is not in the view and does not want to be, or cannot.
