@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/files"
@@ -175,9 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 		close(s.settled)
 	}
 	server := cluster.NewServer(s.guards()...)
-	pb.RegisterControlServer(server, s)
-	pb.RegisterCheckpointsServer(server, vault{server: s})
-	s.registerTrust(server)
+	s.register(server)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return cluster.Serve(ctx, server, append(s.locals(), s.listener)...) })
 	g.Go(func() error { return s.converse(ctx) })
@@ -221,6 +220,13 @@ func (s *Server) converse(ctx context.Context) error {
 	g.Go(func() error { return s.keepTrust(ctx) })
 	g.Go(func() error { return s.listenToGossip(ctx) })
 	return g.Wait()
+}
+
+// register adds all services but health, which cluster.Serve adds.
+func (s *Server) register(server *grpc.Server) {
+	pb.RegisterControlServer(server, s)
+	pb.RegisterCheckpointsServer(server, vault{server: s})
+	s.registerTrust(server)
 }
 
 func (s *Server) openGossip() error {

@@ -21,27 +21,78 @@ import (
 	"github.com/torctrain/torc/internal/view"
 )
 
-// Every method has a rule: one that is added without is refused to everybody, and this test says so first.
-func TestEveryMethodHasARule(t *testing.T) {
-	rules := roles()
-	for _, d := range []grpc.ServiceDesc{pb.Control_ServiceDesc, pb.Trust_ServiceDesc} {
-		var methods []string
-		for _, m := range d.Methods {
-			methods = append(methods, m.MethodName)
-		}
-		for _, m := range d.Streams {
-			methods = append(methods, m.StreamName)
-		}
-		for _, m := range methods {
-			if rules["/"+d.ServiceName+"/"+m] == nil {
-				t.Errorf("say in roles.go who may call /%s/%s", d.ServiceName, m)
-			}
+// methods are those of the services that a server was given, as rules name them.
+func methods(server *grpc.Server) []string {
+	var all []string
+	for service, info := range server.GetServiceInfo() {
+		for _, m := range info.Methods {
+			all = append(all, "/"+service+"/"+m.Name)
 		}
 	}
+	slices.Sort(all)
+	return all
+}
+
+// Every method has a rule: one that is added without is refused to everybody, and this test says so first.
+func TestEveryMethodHasARule(t *testing.T) {
+	g := serveGuarded(t)
+	server := grpc.NewServer()
+	g.register(server)
+	rules, served := roles(), methods(server)
+	for _, m := range served {
+		if rules[m] == nil {
+			t.Errorf("say in roles.go who may call %s", m)
+		}
+	}
+	const health = "/grpc.health.v1.Health/Check"
 	for method, who := range rules {
-		open := slices.Contains([]string{"/torc.v1.Trust/Find", "/torc.v1.Trust/Join", "/grpc.health.v1.Health/Check"}, method)
+		if method != health && !slices.Contains(served, method) {
+			t.Errorf("roles.go has a rule for %s, which is not served", method)
+		}
+		open := slices.Contains([]string{"/torc.v1.Trust/Find", "/torc.v1.Trust/Join", health}, method)
 		if slices.Contains(who, trust.Nobody) != open {
 			t.Errorf("%s: open to callers without a certificate: %v", method, !open)
+		}
+	}
+}
+
+// Whoever is neither operator nor the coordinator itself is refused, over the network, whatever does not stand here.
+func TestCallersDoWhatTheirRoleDoesAndNoMore(t *testing.T) {
+	g := serveGuarded(t)
+	server := grpc.NewServer()
+	g.register(server)
+	ada, err := g.enrol("ada", g.token(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		who     string
+		conn    *grpc.ClientConn
+		service string
+		may     []string
+	}{
+		{"viewer eve", g.person("eve", trust.Viewer), "Control", []string{"Runs", "Status", "Follow", "Logs", "Audit"}},
+		{"viewer max", g.person("max", trust.Viewer), "Checkpoints", []string{"List"}},
+		{"viewer zoe", g.person("zoe", trust.Viewer), "Trust", []string{"Find", "Join", "Renew"}},
+		{"node ada", ada, "Control", []string{"Join", "Attend", "Fetch"}},
+		{"node ada", ada, "Checkpoints", nil},
+		{"node ada", ada, "Trust", []string{"Find", "Join", "Renew", "Watch"}},
+	} {
+		refused := 0
+		for _, method := range methods(server) {
+			name, ok := strings.CutPrefix(method, "/torc.v1."+c.service+"/")
+			if !ok || slices.Contains(c.may, name) {
+				continue
+			}
+			refused++
+			stream, err := c.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+			if err == nil {
+				err = stream.RecvMsg(&pb.Chunk{})
+			}
+			wantCode(t, err, codes.PermissionDenied, c.who+" may not call "+method)
+		}
+		if refused == 0 {
+			t.Errorf("%s is refused nothing of %s: is it served?", c.who, c.service)
 		}
 	}
 }
@@ -74,17 +125,23 @@ func serveGuarded(t *testing.T) *guarded {
 			t.Error(err)
 		}
 	})
-	key, csr := newRequest(t)
-	leaf, err := a.Person(trust.Identity{Role: trust.Operator, Name: "olga"}, csr, time.Hour)
+	g.operator = pb.NewTrustClient(g.person("olga", trust.Operator))
+	return g
+}
+
+// person is a connection of somebody with that role.
+func (g *guarded) person(name string, role trust.Role) *grpc.ClientConn {
+	g.t.Helper()
+	key, csr := newRequest(g.t)
+	leaf, err := g.authority.Person(trust.Identity{Role: role, Name: name}, csr, time.Hour)
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	w := trust.NewWallet(nil)
-	if err := w.Keep(key, leaf, a.CA()); err != nil {
-		t.Fatal(err)
+	if err := w.Keep(key, leaf, g.authority.CA()); err != nil {
+		g.t.Fatal(err)
 	}
-	g.operator = pb.NewTrustClient(g.dial(w))
-	return g
+	return g.dial(w)
 }
 
 func newRequest(t *testing.T) (crypto.Signer, []byte) {
