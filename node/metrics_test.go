@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc"
 
+	"github.com/torctrain/torc/internal/admin"
+	"github.com/torctrain/torc/internal/pages"
 	"github.com/torctrain/torc/internal/pb"
 )
 
@@ -71,3 +73,7 @@ func TestALostSessionMakesTheNodeUnready(t *testing.T) {
 type brokenStream struct{ grpc.ClientStream }
 
 func (brokenStream) RecvMsg(any) error { return io.EOF }
+
+func TestTheGuideTellsOfEveryMetric(t *testing.T) {
+	pages.Metrics(t, "../docs/guide.md", "node", newFigures(), admin.Registry("node", "test"))
+}

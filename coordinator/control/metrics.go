@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/internal/pb"
@@ -40,17 +41,25 @@ func newCalls() calls {
 	return c
 }
 
+// codeText is the gRPC code of an error, as a label. A code that another process made up is Unknown.
+func codeText(err error) string {
+	if c := status.Code(err); c <= codes.Unauthenticated { // the last that gRPC has
+		return c.String()
+	}
+	return codes.Unknown.String()
+}
+
 // options count the calls of a server.
 func (c calls) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			reply, err := handle(ctx, req)
-			c.total.WithLabelValues(info.FullMethod, status.Code(err).String()).Inc()
+			c.total.WithLabelValues(info.FullMethod, codeText(err)).Inc()
 			return reply, err
 		}),
 		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			err := handle(srv, stream)
-			c.total.WithLabelValues(info.FullMethod, status.Code(err).String()).Inc()
+			c.total.WithLabelValues(info.FullMethod, codeText(err)).Inc()
 			return err
 		}),
 	}

@@ -8,9 +8,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
+	"github.com/torctrain/torc/internal/admin"
 	"github.com/torctrain/torc/internal/cluster"
+	"github.com/torctrain/torc/internal/pages"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/trust"
 )
@@ -92,5 +96,25 @@ func TestHealthIsToldToEveryone(t *testing.T) {
 	reply, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
 	if err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("Check = %v, %v", reply, err)
+	}
+}
+
+func TestTheGuideTellsOfEveryMetric(t *testing.T) {
+	g := serveGuarded(t)
+	pages.Metrics(t, "../../docs/guide.md", "coordinator", append(g.Metrics(), admin.Registry("coordinator", "test"))...)
+}
+
+// A label takes values that stand in the code, whatever a node answers.
+func TestLabelsAreBounded(t *testing.T) {
+	for err, want := range map[error]string{
+		nil:                                     "OK",
+		status.Error(codes.NotFound, ""):        "NotFound",
+		status.Error(codes.Unauthenticated, ""): "Unauthenticated",
+		status.Error(codes.Code(17), ""):        "Unknown",
+		status.Error(codes.Code(4e9), ""):       "Unknown",
+	} {
+		if got := codeText(err); got != want {
+			t.Errorf("%v is counted as %s, want %s", err, got, want)
+		}
 	}
 }

@@ -53,7 +53,8 @@ var may = map[string][]string{
 	"internal/rng":     {},
 	"internal/detmath": {},
 	"internal/e2e":     everything,
-	"internal/sim":     {}, // tests alone
+	"internal/pages":   everything, // for tests
+	"internal/sim":     {},         // tests alone
 	"bench":            {},
 }
 
