@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,7 +41,35 @@ func (s *Server) guards() []grpc.ServerOption {
 	if s.cfg.Trust == nil {
 		return s.calls.options()
 	}
-	return append(cluster.Guard(s.cfg.Trust.Wallet(), roles()), s.calls.options()...)
+	return slices.Concat(cluster.Guard(s.cfg.Trust.Wallet(), roles()), s.recognise(), s.calls.options())
+}
+
+// recognise are options that note certificates which the book of a coordinator that lost its trust directory lacks.
+func (s *Server) recognise() []grpc.ServerOption {
+	note := func(ctx context.Context) error {
+		c, ok := cluster.CallerOf(ctx)
+		if !ok {
+			return nil
+		}
+		if err := s.cfg.Trust.Recognise(c.Peer); err != nil {
+			return status.Errorf(codes.Internal, "note the certificate of %s: %v", c.Identity, err)
+		}
+		return nil
+	}
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			if err := note(ctx); err != nil {
+				return nil, err
+			}
+			return handle(ctx, req)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			if err := note(stream.Context()); err != nil {
+				return err
+			}
+			return handle(srv, stream)
+		}),
+	}
 }
 
 // locals are the unix sockets on which the coordinator serves too.

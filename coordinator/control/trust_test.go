@@ -107,7 +107,12 @@ type guarded struct {
 
 func serveGuarded(t *testing.T) *guarded {
 	t.Helper()
-	a, err := trust.Open(trust.Config{Dir: t.TempDir()})
+	return serveGuardedBy(t, trust.Config{Dir: t.TempDir()})
+}
+
+func serveGuardedBy(t *testing.T, conf trust.Config) *guarded {
+	t.Helper()
+	a, err := trust.Open(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +248,59 @@ func TestANodeJoinsByTokenOverTheNetwork(t *testing.T) {
 	list, err := g.operator.Identities(t.Context(), &pb.IdentitiesRequest{})
 	if err != nil || len(list.Identities) != 3 || list.Identities[2].Name != "bob" || list.Identities[2].RevokedUnix == 0 {
 		t.Errorf("Identities = %v, %v", list, err)
+	}
+}
+
+// A coordinator that lost its trust directory but not its CA sees who is there when they call, and can revoke them.
+func TestACoordinatorThatForgotCertificatesKnowsThemAgain(t *testing.T) {
+	outside := t.TempDir()
+	if _, err := trust.Open(trust.Config{Dir: outside}); err != nil { // makes a CA
+		t.Fatal(err)
+	}
+	before, err := trust.Open(trust.Config{Dir: t.TempDir(), CADir: outside})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, csr := newRequest(t)
+	leaf, err := before.Join(trust.JoinRequest{Name: "bob", CSR: csr}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := trust.NewWallet(nil)
+	if err := w.Keep(key, leaf, before.CA()); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Revoke(trust.Identity{Role: trust.Node, Name: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+
+	after := t.TempDir() // the directory that knew of it is gone
+	g := serveGuardedBy(t, trust.Config{Dir: after, CADir: outside})
+	conn := pb.NewControlClient(g.dial(w))
+	join := func() error {
+		_, err := conn.Join(t.Context(), &pb.JoinRequest{
+			Node: &pb.NodeID{Name: "bob", Boot: 1}, Addr: "127.0.0.1:1", Version: "test", Protocol: pb.Protocol,
+		}, grpc.WaitForReady(true))
+		return err
+	}
+	revoke := func() error {
+		_, err := g.operator.Revoke(t.Context(), &pb.RevokeRequest{Role: "node", Name: "bob"})
+		return err
+	}
+	wantCode(t, revoke(), codes.PermissionDenied, "no certificate that counts")
+	if err := join(); err != nil {
+		t.Fatalf("bob was forgotten, and comes in: %v", err)
+	}
+	if err := revoke(); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, join(), codes.PermissionDenied, "node bob was revoked")
+	again, err := trust.Open(trust.Config{Dir: after, CADir: outside})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if revoked := again.State().Revoked; len(revoked) != 1 {
+		t.Errorf("after a restart %v are revoked, want bob's", revoked)
 	}
 }
 

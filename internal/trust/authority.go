@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -304,6 +305,36 @@ func keyText(public crypto.PublicKey) string {
 	}
 	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])
+}
+
+// Recognise notes a certificate that counts though the Book does not know it: the Book was lost, and the CA was kept
+// elsewhere. From then on it is listed and can be revoked. Its end is taken to be the latest that is possible.
+func (a *Authority) Recognise(p Peer) error {
+	lifetime := NodeLifetime
+	switch p.Role {
+	case Node:
+	case Operator, Viewer:
+		lifetime = MaxLifetime
+	default:
+		return nil
+	}
+	has := func(b *Book) bool {
+		return slices.ContainsFunc(b.Certs, func(r record) bool { return r.Serial == p.Serial })
+	}
+	a.mu.Lock()
+	known := has(a.book)
+	a.mu.Unlock()
+	if known {
+		return nil
+	}
+	now := a.cfg.Now()
+	return a.change(func(b *Book) error {
+		if has(b) || len(b.Certs) >= maxCerts {
+			return nil
+		}
+		b.Certs = append(b.Certs, record{Serial: p.Serial, Role: p.Role, Name: p.Name, Issued: now, Expires: now.Add(lifetime)})
+		return nil
+	})
 }
 
 // Certificate is a certificate for people.
