@@ -1,6 +1,11 @@
 package train
 
 import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
@@ -21,6 +26,37 @@ func viewFromPB(p *pb.View) *view.View {
 		v.Ring = append(v.Ring, int(r))
 	}
 	return v
+}
+
+// toldView reads the view that a member says comes after v. Unlike one from the coordinator it is not believed to fit: it is
+// of the same run, with as many lanes, each of which a member owns, and a ring of all its members.
+func toldView(v *view.View, b []byte) (*view.View, error) {
+	p := &pb.View{}
+	if err := proto.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("read the view that another member tells of: %w", err)
+	}
+	if err := cluster.Bounded(p); err != nil {
+		return nil, err
+	}
+	next := viewFromPB(p)
+	n := len(next.Members)
+	if next.Run != v.Run || len(next.Owner) != len(v.Owner) || len(next.Ring) != n {
+		return nil, fmt.Errorf("a member tells of a view of run %.70q with %d lanes, %d members and a ring of %d, want run %s, %d lanes",
+			next.Run, len(next.Owner), n, len(next.Ring), v.Run, len(v.Owner))
+	}
+	for _, rank := range next.Owner {
+		if rank < 0 || rank >= n {
+			return nil, fmt.Errorf("a member tells of a view in which rank %d of %d owns a lane", rank, n)
+		}
+	}
+	seen := make([]bool, n)
+	for _, rank := range next.Ring {
+		if rank < 0 || rank >= n || seen[rank] {
+			return nil, fmt.Errorf("a member tells of a view whose ring does not have each of %d members once", n)
+		}
+		seen[rank] = true
+	}
+	return next, nil
 }
 
 // viewToPB writes a view for the wire.

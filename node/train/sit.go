@@ -266,14 +266,15 @@ func (w *work) tell(ctx context.Context, ring *allreduce.Ring, t *Trainer, v *vi
 		return err
 	}
 	for _, b := range parts {
-		p := &pb.View{}
 		if len(b) == 0 {
 			continue
 		}
-		if err := proto.Unmarshal(b, p); err != nil {
-			return err
+		next, err := toldView(v, b)
+		if err != nil {
+			w.log.Warn("heard of a view that cannot be", "err", err)
+			continue
 		}
-		w.hear(viewFromPB(p), true)
+		w.hear(next, true)
 	}
 	return nil
 }
