@@ -115,6 +115,7 @@ func (s *State) CopyFrom(from *State) {
 type Lengths struct {
 	Values  int // of Theta, M and V
 	Pending int
+	Ages    int
 	Scales  int
 	Sets    []int
 	Retired []int
@@ -122,7 +123,7 @@ type Lengths struct {
 
 // Lengths are those of s.
 func (s *State) Lengths() Lengths {
-	n := Lengths{Values: len(s.Theta), Pending: len(s.Pending), Scales: len(s.Scales)}
+	n := Lengths{Values: len(s.Theta), Pending: len(s.Pending), Ages: len(s.Ages), Scales: len(s.Scales)}
 	for _, set := range s.Sets {
 		n.Sets = append(n.Sets, len(set))
 	}
@@ -136,7 +137,7 @@ func (s *State) Lengths() Lengths {
 // operating system to find it. What s held is lost.
 func (s *State) Reserve(n Lengths) {
 	s.Theta, s.M, s.V = reserve(s.Theta, n.Values), reserve(s.M, n.Values), reserve(s.V, n.Values)
-	s.Pending, s.Scales = reserve(s.Pending, n.Pending), reserve(s.Scales, n.Scales)
+	s.Pending, s.Ages, s.Scales = reserve(s.Pending, n.Pending), reserve(s.Ages, n.Ages), reserve(s.Scales, n.Scales)
 	s.Sets, s.Retired = resize(s.Sets, len(n.Sets)), resize(s.Retired, len(n.Retired))
 	for i, k := range n.Sets {
 		s.Sets[i] = reserve(s.Sets[i], k)

@@ -296,6 +296,7 @@ func TestCopyIsEqualAndApart(t *testing.T) {
 func TestReservedMemoryIsUsed(t *testing.T) {
 	from, s := stateAt(5, 3000), &State{}
 	from.Pending = append([]float32(nil), from.Theta...)
+	from.Ages = make([]uint16, len(from.Theta))
 	s.Reserve(from.Lengths())
 	theta, set := &s.Theta[0], &s.Sets[0][0]
 	if n := testing.AllocsPerRun(1, func() { s.CopyFrom(from) }); n != 0 {
