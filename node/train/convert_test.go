@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,22 @@ func FuzzToldViewIsNeverTrusted(f *testing.F) {
 		}
 		if lowest, highest := slices.Min(v.Owner), slices.Max(v.Owner); lowest < 0 || highest >= len(v.Members) {
 			t.Fatalf("lanes of %v, members %d", v.Owner, len(v.Members))
+		}
+	})
+}
+
+// The numbers of a record come from another member.
+func FuzzNumbersOfARecordAreNeverTrusted(f *testing.F) {
+	f.Add([]byte{1, 0, 255, 255}, 2)
+	f.Add([]byte{1, 0, 255}, 2)
+	f.Fuzz(func(t *testing.T, b []byte, tensors int) {
+		tensors = max(0, min(tensors, 1<<16)) // what a run has, not what the member says
+		scales, err := decodeScales(b, tensors)
+		if (err == nil) != (len(b) == 2*tensors) || err == nil && !bytes.Equal(encodeScales(scales), b) {
+			t.Errorf("%d bytes for %d tensors: %v, %v", len(b), tensors, scales, err)
+		}
+		if x := decodeInts(b); len(x) != len(b)/4 {
+			t.Errorf("%d bytes are read as %v", len(b), x)
 		}
 	})
 }
