@@ -26,11 +26,11 @@ base: build ## make the tiny base model again: tokenizer, random weights, pretra
 	examples/base.sh
 
 test: ## run all tests, then the concurrent packages under the race detector
-	$(GO) test ./...
+	$(GO) test -timeout 25m ./...
 	@$(MAKE) --no-print-directory race
 
 race: # part of test
-	@if command -v "$$($(GO) env CC)" >/dev/null; then echo "$(GO) test -race $(RACE)"; CGO_ENABLED=1 $(GO) test -race $(RACE); \
+	@if command -v "$$($(GO) env CC)" >/dev/null; then echo "$(GO) test -race $(RACE)"; CGO_ENABLED=1 $(GO) test -timeout 25m -race $(RACE); \
 	else echo "no C compiler found: the race detector needs one, its tests are left out"; fi
 
 .PHONY: sim

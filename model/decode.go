@@ -41,28 +41,31 @@ func (d *Decoder) Reset() { d.len = 0 }
 func (d *Decoder) Next(ids []int32) []float32 { return NextAll([]*Decoder{d}, [][]int32{ids})[0] }
 
 // NextAll is Next for several decoders of one model at once, each with tokens of its own. All have the bits that they would
-// have alone, but each weight is read once for all of them, which is what decoding one token at a time mostly does.
+// have alone, but each weight is read once for all of them, which is what decoding one token at a time mostly does. The result is
+// good as long as that of Next.
 func NextAll(ds []*Decoder, ids [][]int32) [][]float32 {
 	m, c := ds[0].m, ds[0].m.c
-	var all []int32
+	rows := 0
 	for i, d := range ds {
-		if n := len(ids[i]); n == 0 || n > d.Room() {
+		n := len(ids[i])
+		if n == 0 || n > d.Room() {
 			panic(fmt.Sprintf("model: Decoder.Next: %d tokens, want 1 to %d", n, d.Room()))
 		}
-		all = append(all, ids[i]...)
-	}
-	if err := c.CheckTokens(all); err != nil {
-		panic("model: Decoder.Next: " + err.Error())
+		if err := c.CheckTokens(ids[i]); err != nil {
+			panic("model: Decoder.Next: " + err.Error())
+		}
+		rows += n
 	}
 	m.training = false
-	m.grow(len(all))
-	pos := m.pos[:0]
+	m.grow(rows)
+	row := 0
 	for i, d := range ds {
 		for j := range ids[i] {
-			pos = append(pos, int32(d.len+j))
+			m.pos[row+j] = int32(d.len + j)
 		}
+		m.k.Embed(m.x[row*c.Hidden:(row+len(ids[i]))*c.Hidden], m.embed.Matrix, ids[i])
+		row += len(ids[i])
 	}
-	m.k.Embed(m.x, m.embed.Matrix, all)
 	for l := range m.layers {
 		m.growTape(&m.spare)
 		m.project(l, &m.spare)
@@ -75,7 +78,7 @@ func NextAll(ds []*Decoder, ids [][]int32) [][]float32 {
 		m.mlp(l, &m.spare)
 	}
 	last := m.y[:0] // one row of each, before the head
-	row := 0
+	row = 0
 	for i, d := range ds {
 		d.len += len(ids[i])
 		row += len(ids[i])
@@ -84,11 +87,11 @@ func NextAll(ds []*Decoder, ids [][]int32) [][]float32 {
 	m.k.RMSNorm(m.xn[:len(last)], m.rstd[:len(ds)], last, m.finalNorm.Matrix, c.Eps, len(ds))
 	logits := need(&m.logits, len(ds)*c.Vocab)
 	m.k.Linear(logits, m.xn[:len(last)], m.head.Matrix, len(ds))
-	out := make([][]float32, len(ds))
+	m.ahead = m.ahead[:0]
 	for i := range ds {
-		out[i] = logits[i*c.Vocab : (i+1)*c.Vocab : (i+1)*c.Vocab]
+		m.ahead = append(m.ahead, logits[i*c.Vocab:(i+1)*c.Vocab:(i+1)*c.Vocab])
 	}
-	return out
+	return m.ahead
 }
 
 // attend lets the decoder's n new tokens, from row on in t, attend to all that it has seen in layer l.

@@ -35,6 +35,8 @@ type Llama struct {
 	tape  []tape // of the layers that backward visits, from plan.low on
 	spare tape   // of all others, one after the other
 	buffers
+
+	ahead [][]float32 // what NextAll returned last
 }
 
 // weight is a parameter, its name, and its side path if it has one.
