@@ -113,7 +113,10 @@ type MissingError struct {
 
 func (e *MissingError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d distinct pieces are needed, %d could be read %v", e.Need, len(e.Have), e.Have)
+	fmt.Fprintf(&b, "%d distinct pieces are needed, %d could be read", e.Need, len(e.Have))
+	if len(e.Have) > 0 {
+		fmt.Fprintf(&b, " %v", e.Have)
+	}
 	if len(e.Lost) > 0 {
 		fmt.Fprintf(&b, "; others were kept by %s: bring these members back with their disks", Describe(e.Lost))
 	}

@@ -190,7 +190,7 @@ func reportTending(cmd *cobra.Command, what pb.Tending, reply *pb.TendReply) err
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d things are not as they should be: `coordinator checkpoints scrub` mends what can be mended", bad)
+		return fmt.Errorf("damaged or missing: %d; `coordinator checkpoints scrub` mends what can be mended", bad)
 	}
 	return nil
 }
