@@ -27,6 +27,7 @@ func contenders(refresh int) []contender {
 		{"lift-magnitude", lift(", mode: magnitude"), sparse, "control: largest |W|"},
 		{"lift-4x4", lift(", block: 4x4"), sparse, "blocks of 4×4"},
 		{"s2ft", "name: s2ft, budget: '%d'", sparse, "random heads and channels"},
+		{"s2ft-activation", "name: s2ft, budget: '%d', select: largest-activation", sparse, "those through which most flows"},
 		{"sorsa", "name: sorsa, budget: '%d'", factors, "λ = 0.2083"},
 		{"sorsa-0", "name: sorsa, budget: '%d', lambda: '0'", factors, "control: no penalty"},
 		{"pissa", "name: pissa, budget: '%d'", factors, ""},

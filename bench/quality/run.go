@@ -37,7 +37,8 @@ type outcome struct {
 	TargetLoss float64      `json:"target_loss"` // per token of the answer
 	Source     float64      `json:"source"`      // exact match on what the base knew
 	SourceLoss float64      `json:"source_loss"`
-	TokensPerS float64      `json:"tokens_per_second"`
+	TokensPerS float64      `json:"tokens_per_second"`           // as the clock has it: what else the machine does shows
+	PerCPU     float64      `json:"tokens_per_processor_second"` // of the whole run, from its launch on
 	PeakBytes  int64        `json:"peak_bytes"`
 	Curve      [][2]float64 `json:"curve"` // step, loss
 	Digest     string       `json:"digest"`
@@ -49,6 +50,7 @@ type lab struct {
 	dir, binary, base string
 	target, source    string // files of samples
 	train             string
+	perSample         float64 // tokens of a training sample, the mean
 
 	mu   sync.Mutex // guards done and its file
 	done []outcome
@@ -82,12 +84,14 @@ func openLab(dir, binary, base string) (*lab, error) {
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
+const trainSamples = 4800
+
 // makeData writes the samples: worded problems of three steps to learn, and what the base was pretrained on, drawn anew.
 func (l *lab) makeData() error {
 	l.train, l.target, l.source = l.path("train.jsonl"), l.path("target.jsonl"), l.path("source.jsonl")
 	lessons := l.path("lessons.jsonl")
 	for _, x := range []struct{ task, count, seed, out string }{
-		{"train", "4800", "11", l.train},
+		{"train", strconv.Itoa(trainSamples), "11", l.train},
 		{"test", "200", "5", l.target},
 		{"pretrain", "600", "77", lessons},
 	} {
@@ -107,7 +111,23 @@ func (l *lab) makeData() error {
 			count++
 		}
 	}
+	if l.perSample, err = l.measure(); err != nil {
+		return err
+	}
 	return os.WriteFile(l.source, questions.Bytes(), 0o644)
+}
+
+// measure counts the tokens of the training samples.
+func (l *lab) measure() (perSample float64, err error) {
+	out, err := exec.Command(l.binary, "data", "check", l.train, "--model", l.base, "--show", "0", "--json").Output()
+	if err != nil {
+		return 0, fmt.Errorf("count the tokens of %s: %w", l.train, err)
+	}
+	var check struct{ Tokens float64 }
+	if err := json.Unmarshal([]byte(lastLine(string(out))), &check); err != nil {
+		return 0, err
+	}
+	return check.Tokens / trainSamples, nil
 }
 
 // find returns what a job came to, if it was done.
@@ -167,7 +187,7 @@ seed: %d
 		return o, err
 	}
 	home := l.path(fmt.Sprintf("home-%d", core))
-	line, progress, peak, err := l.torc(core, home, "launch", spec, "--local", "1")
+	done, err := l.torc(core, home, "launch", spec, "--local", "1")
 	if err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
@@ -176,10 +196,11 @@ seed: %d
 		Trained     int
 		TokensPerS  float64 `json:"tokens_per_second"`
 	}
-	if err := json.Unmarshal(line, &launched); err != nil {
+	if err := json.Unmarshal(done.last, &launched); err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
-	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes, o.Curve = launched.Trained, launched.TokensPerS, launched.Digest, peak, curve(progress)
+	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes, o.Curve = launched.Trained, launched.TokensPerS, launched.Digest, done.peak, curve(done.said)
+	o.PerCPU = float64(32*j.Steps) * l.perSample / done.processor.Seconds()
 	for _, x := range []struct {
 		file        string
 		match, loss *float64
@@ -206,7 +227,7 @@ func (l *lab) baseline(core int) (target, source float64, err error) {
 }
 
 func (l *lab) eval(core int, home string, model []string, file string) (match, loss float64, err error) {
-	line, _, _, err := l.torc(core, home, append([]string{"eval", "--data", file, "--generate", "--max-new", "120"}, model...)...)
+	done, err := l.torc(core, home, append([]string{"eval", "--data", file, "--generate", "--max-new", "120"}, model...)...)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -214,25 +235,32 @@ func (l *lab) eval(core int, home string, model []string, file string) (match, l
 		ExactMatch float64 `json:"exact_match"`
 		Loss       float64
 	}
-	err = json.Unmarshal(line, &e)
+	err = json.Unmarshal(done.last, &e)
 	return e.ExactMatch, e.Loss, err
 }
 
-// torc runs a command of the coordinator on one core: the JSON that it prints last, what it says meanwhile, and the largest
-// memory of it and its nodes.
-func (l *lab) torc(core int, home string, args ...string) (last, said []byte, peak int64, err error) {
+// finished is what a command of the coordinator left.
+type finished struct {
+	last, said []byte        // the JSON that it printed last, and what it said meanwhile
+	peak       int64         // bytes: the largest memory of it and its nodes
+	processor  time.Duration // of it and its nodes
+}
+
+// torc runs a command of the coordinator on one core.
+func (l *lab) torc(core int, home string, args ...string) (f finished, err error) {
 	cmd := exec.Command("taskset", append([]string{"-c", strconv.Itoa(core), l.binary}, append(args, "--json")...)...)
 	cmd.Env = append(os.Environ(), "TORC_HOME="+home)
 	var out, progress bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &progress
 	if err := cmd.Run(); err != nil {
-		return nil, nil, 0, fmt.Errorf("coordinator %s: %w: %s", args[0], err, lastLine(progress.String()))
+		return f, fmt.Errorf("coordinator %s: %w: %s", args[0], err, lastLine(progress.String()))
 	}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = usage.Maxrss * 1024 // in KiB, as Linux counts
+		f.peak = usage.Maxrss * 1024 // in KiB, as Linux counts
 	}
-	lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
-	return lines[len(lines)-1], progress.Bytes(), peak, nil
+	f.processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	f.last, f.said = []byte(lastLine(out.String())), progress.Bytes()
+	return f, nil
 }
 
 func lastLine(text string) string {
