@@ -1,7 +1,10 @@
 package methods
 
 import (
+	"fmt"
 	"math"
+	"sync"
+	"sync/atomic"
 
 	"github.com/torctrain/torc/model"
 )
@@ -10,31 +13,83 @@ import (
 // with Beta2 = 0.999 its updates reach 6.6 times the rate. Corrected by its own age, which is the number of steps since it
 // entered, it moves like any other. Ages are part of State, since they cannot be found again.
 
-// AgedRates are the rates of AdamW for coordinates of age 1, 2, …, up to the age from which the correction is none in float32;
-// older coordinates have the last.
-func (o Optimizer) AgedRates(rate float64) []float32 {
-	var rates []float32
-	for a := uint64(1); ; a++ {
-		r := float32(rate * math.Sqrt(1-power(o.Beta2, a)) / (1 - power(o.Beta1, a)))
-		rates = append(rates, r)
-		if a >= math.MaxUint16 || power(o.Beta1, a) < 0x1p-26 && power(o.Beta2, a) < 0x1p-26 {
-			return rates
+// Aged is AdamW for coordinates of different ages: each makes the step that it would make if the run had begun when it entered
+// its set. Threads share out coordinates, so how many there are does not show in the result.
+type Aged struct {
+	threads    int
+	root, rest []float64 // √(1−Beta2^age) and 1−Beta1^age, from age 1 up to the one from which they are 1 in float32
+	rates      []float32 // of the step at work, by the same ages
+}
+
+// NewAged prepares the corrections of o.
+func NewAged(o Optimizer, threads int) *Aged {
+	a := &Aged{threads: threads}
+	for age := uint64(1); ; age++ {
+		p1, p2 := power(o.Beta1, age), power(o.Beta2, age)
+		a.root, a.rest = append(a.root, math.Sqrt(1-p2)), append(a.rest, 1-p1)
+		if age >= math.MaxUint16 || p1 < 0x1p-26 && p2 < 0x1p-26 {
+			a.rates = make([]float32, len(a.root))
+			return a
 		}
 	}
 }
 
-// AgedAdamW is AdamW in which each coordinate has the bias correction of its age, counted from 0 and raised by one here.
-func AgedAdamW(theta, m, v, g []float32, ages []uint16, s model.AdamWStep, rates []float32) {
+// SetRate makes rate that of the steps to come.
+func (a *Aged) SetRate(rate float64) {
+	for i, root := range a.root {
+		a.rates[i] = float32(rate * root / a.rest[i])
+	}
+}
+
+// agedPart is how many coordinates a thread takes at a time.
+const agedPart = 1 << 13
+
+// AdamW is the function of that name, but for s.Rate: each coordinate has that of its age, which is counted from 0 and raised by
+// one here. All are of one length.
+func (a *Aged) AdamW(theta, m, v, g []float32, ages []uint16, s model.AdamWStep) {
+	n := len(theta)
+	if len(m) != n || len(v) != n || len(g) != n || len(ages) != n {
+		panic(fmt.Sprintf("methods: Aged.AdamW: lengths %d, %d, %d, %d and %d, want one", n, len(m), len(v), len(g), len(ages)))
+	}
+	share(a.threads, (n+agedPart-1)/agedPart, func(i int) {
+		from, to := i*agedPart, min(n, (i+1)*agedPart)
+		a.part(theta[from:to], m[from:to], v[from:to], g[from:to], ages[from:to], s)
+	})
+}
+
+func (a *Aged) part(theta, m, v, g []float32, ages []uint16, s model.AdamWStep) {
 	for i, x := range g {
 		m[i] = float32(s.B1*m[i]) + float32(s.OneB1*x)
 		v[i] = float32(s.B2*v[i]) + float32(s.OneB2*float32(x*x))
-		rate := rates[min(int(ages[i]), len(rates)-1)]
+		rate := a.rates[min(int(ages[i]), len(a.rates)-1)]
 		update := rate * m[i] / (float32(math.Sqrt(float64(v[i]))) + s.Eps)
 		theta[i] = theta[i] - float32(s.Decay*theta[i]) - update
 		if ages[i] < math.MaxUint16 {
 			ages[i]++
 		}
 	}
+}
+
+// share runs task 0 to n−1, spread over so many threads.
+func share(threads, n int, task func(i int)) {
+	if threads = min(threads, n); threads < 2 {
+		for i := range n {
+			task(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	run := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			task(i)
+		}
+	}
+	for range threads - 1 {
+		wait.Go(run)
+	}
+	run()
+	wait.Wait()
 }
 
 // RemapAges carries ages, laid out like θ, from the sets was to the sets next of a Selector: survivors keep theirs, newcomers begin

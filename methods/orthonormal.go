@@ -1,10 +1,6 @@
 package methods
 
-import (
-	"math"
-	"sync"
-	"sync/atomic"
-)
+import "math"
 
 // orthonormality is how far the rows of a factor X are from orthonormal, by M = X·Xᵀ − 1, as a mean over so many factors:
 //
@@ -44,7 +40,7 @@ func (o *orthonormality) add(lambda float64, r int, factors ...factor) (sum floa
 		value, slopes[i] = o.at(dot(o.work[i].m, o.work[i].m))
 		sum += mean * value
 	}
-	o.share(len(factors)*r, func(task int) {
+	share(o.threads, len(factors)*r, func(task int) {
 		w, f, i := &o.work[task/r], factors[task/r], task%r
 		if slope := slopes[task/r]; slope != 0 {
 			row := w.towards(i, r)
@@ -72,7 +68,7 @@ func (o *orthonormality) retract(r int, xs ...[]float32) {
 			toFloat32(xs[i], w.x)
 		}
 	}
-	o.share(len(factors)*r, func(task int) {
+	share(o.threads, len(factors)*r, func(task int) {
 		w, i := &o.work[task/r], task%r
 		if far[task/r] {
 			return
@@ -101,7 +97,7 @@ func (o *orthonormality) measure(r int, factors []factor) {
 			w.x[j] = float64(v)
 		}
 	}
-	o.share(len(factors)*r, func(task int) {
+	share(o.threads, len(factors)*r, func(task int) {
 		w := &o.work[task/r]
 		productsOfRow(w.m, w.x, r-1-task%r, r, w.n) // the longest first
 	})
@@ -135,28 +131,6 @@ func (w *factorWork) towards(i, r int) []float64 {
 		}
 	}
 	return row
-}
-
-// share runs task 0 to n−1, spread over the threads.
-func (o *orthonormality) share(n int, task func(i int)) {
-	if o.threads < 2 {
-		for i := range n {
-			task(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	run := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			task(i)
-		}
-	}
-	for range o.threads - 1 {
-		wait.Go(run)
-	}
-	run()
-	wait.Wait()
 }
 
 // at returns the distance for ‖M‖², and what M·X is multiplied by in its gradient.

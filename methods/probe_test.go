@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/torctrain/torc/internal/rng"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/cpu"
 )
@@ -135,60 +134,6 @@ func TestScoresOfLanesAddUp(t *testing.T) {
 	}
 	if _, err := p.Choose(want[1:]); err == nil {
 		t.Error("a score is missing: no error")
-	}
-}
-
-// methods.md §7: a constant gradient that enters late moves by more than six rates with the correction of the global step, and
-// by one with that of its age.
-func TestAgedUpdatesAreThoseOfAFreshCoordinate(t *testing.T) {
-	o := DefaultOptimizer("lift")
-	o.Beta2, o.Eps = 0.999, 1e-30
-	for _, aged := range []bool{false, true} {
-		theta, m, v, ages := []float32{0}, []float32{0}, []float32{0}, []uint16{0}
-		rates, most, before := o.AgedRates(1), 0.0, float32(0)
-		for step := uint64(100_000); step < 100_050; step++ {
-			if aged {
-				AgedAdamW(theta, m, v, []float32{0.5}, ages, o.Step(step, 1), rates)
-			} else {
-				AdamW(theta, m, v, []float32{0.5}, o.Step(step, 1))
-			}
-			most = max(most, math.Abs(float64(theta[0]-before)))
-			before = theta[0]
-		}
-		if want := map[bool]float64{false: 6.569, true: 1}[aged]; math.Abs(most-want) > 2e-3 {
-			t.Errorf("aged %v: the largest update is %.4f rates, want %v", aged, most, want)
-		}
-	}
-}
-
-// Where all coordinates are as old as the run, ages change nothing.
-func TestAgedAdamWOfOldCoordinatesIsAdamW(t *testing.T) {
-	o := DefaultOptimizer("lift")
-	const n = 40
-	state := func() (theta, m, v []float32) {
-		theta = make([]float32, n)
-		for i := range theta {
-			theta[i] = float32(rng.New(1).Float64(uint64(i)))
-		}
-		return theta, make([]float32, n), make([]float32, n)
-	}
-	t1, m1, v1 := state()
-	t2, m2, v2 := state()
-	ages, rates := make([]uint16, n), o.AgedRates(0.01)
-	for step := uint64(1); step <= 600; step++ {
-		g := make([]float32, n)
-		for i := range g {
-			g[i] = float32(rng.New(step).Float64(uint64(i)) - 0.5)
-		}
-		AdamW(t1, m1, v1, g, o.Step(step, 0.01))
-		AgedAdamW(t2, m2, v2, g, ages, o.Step(step, 0.01), rates)
-		if !slices.Equal(t1, t2) {
-			t.Fatalf("step %d: %v, want %v", step, t2, t1)
-		}
-	}
-	remapAges([]uint32{1, 4, 9}, []uint32{0, 4, 5}, ages[:3])
-	if !slices.Equal(ages[:3], []uint16{0, 600, 0}) {
-		t.Errorf("ages after a refresh are %v", ages[:3])
 	}
 }
 

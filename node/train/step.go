@@ -189,9 +189,8 @@ func (t *Trainer) update(step uint64) (rate, norm float64) {
 	norm = t.norm()
 	factor := methods.ClipFactor(norm, opt.Clip)
 	adamw := opt.Step(step, rate)
-	var rates []float32 // by age
-	if t.ages != nil {
-		rates = opt.AgedRates(rate)
+	if t.aged != nil {
+		t.aged.SetRate(rate)
 	}
 	t.eachWeight(func(s span, off, n int) {
 		g := t.dequantise(s, t.lane.scratch[:n])
@@ -201,8 +200,8 @@ func (t *Trainer) update(step uint64) (rate, norm float64) {
 			}
 		}
 		t.job.Method.Penalty(t.lane.tensors[s.from].Weight, t.theta[off:off+n], g)
-		if t.ages != nil {
-			methods.AgedAdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, t.ages[off:off+n], adamw, rates)
+		if t.aged != nil {
+			t.aged.AdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, t.ages[off:off+n], adamw)
 			return
 		}
 		t.job.Kernels.AdamW(t.theta[off:off+n], t.m[off:off+n], t.v[off:off+n], g, adamw)

@@ -124,6 +124,7 @@ type Trainer struct {
 	leader     methods.Leader    // likewise
 	prober     methods.Prober    // likewise
 	lead       lead
+	aged       *methods.Aged // nil unless the run counts ages
 	lane       *lane
 	keep       *keeper
 	stopAsked  atomic.Bool
@@ -186,7 +187,7 @@ func NewTrainer(job *Job, state *checkpoints.State, observer Observer, log *slog
 	t.prober, _ = job.Method.(methods.Prober)
 	t.leader, _ = job.Method.(methods.Leader)
 	if job.Spec.Method.Age {
-		t.ages = make([]uint16, k)
+		t.ages, t.aged = make([]uint16, k), methods.NewAged(job.Spec.Optimizer, len(job.Workers))
 	}
 	if state == nil {
 		t.theta = job.Method.Start(job.Weights)
