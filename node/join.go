@@ -114,7 +114,7 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 	if err != nil {
 		return err
 	}
-	node := &pb.NodeID{Name: id.Name, Boot: id.Boot}
+	node := pb.OfNode(id)
 	applicant := &applicant{addr: addr, wait: wait, s: s, req: &pb.EnrolRequest{
 		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Replace: replace,
 	}}

@@ -37,14 +37,14 @@ func (s *Server) Join(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, 
 		return nil, err
 	}
 	var err error
-	s.do(func(c *core, now time.Time) { err = c.admit(now, nodeID(req.Node)) })
+	s.do(func(c *core, now time.Time) { err = c.admit(now, req.Node.ID()) })
 	if err != nil {
 		return nil, wire(err)
 	}
 	if err := s.awaitFounding(ctx); err != nil {
 		return nil, err
 	}
-	s.log.Info("node joins", "node", nodeID(req.Node), "addr", req.Addr, "version", req.Version)
+	s.log.Info("node joins", "node", req.Node.ID(), "addr", req.Addr, "version", req.Version)
 	seeds := []string{s.gossip.Addr()}
 	for _, p := range s.gossip.Peers() {
 		if len(seeds) < maxGossipSeeds {
@@ -98,7 +98,7 @@ func (s *Server) Attend(stream grpc.BidiStreamingServer[pb.Beat, pb.Order]) erro
 	if err != nil {
 		return wire(err)
 	}
-	s.log.Info("node attends", "node", nodeID(b.Node), "addr", b.Addr, "class", b.Class, "threads", b.Threads)
+	s.log.Info("node attends", "node", b.Node.ID(), "addr", b.Addr, "class", b.Class, "threads", b.Threads)
 	broken := make(chan error, 1) // the receiver never blocks
 	s.receivers.Go(func() {
 		for {
@@ -112,7 +112,7 @@ func (s *Server) Attend(stream grpc.BidiStreamingServer[pb.Beat, pb.Order]) erro
 	})
 	err = s.serve(stream, here, broken)
 	s.do(func(c *core, now time.Time) { c.left(now, id); delete(s.sessions, id) })
-	s.log.Info("node's session ended", "node", nodeID(b.Node), "err", err)
+	s.log.Info("node's session ended", "node", b.Node.ID(), "err", err)
 	return err
 }
 

@@ -21,7 +21,7 @@ func audit(e *entry, last uint64) []*pb.ViewSteps {
 			if n := len(all); n > 0 {
 				all[n-1].Last = first.Step - 1
 			}
-			all = append(all, &pb.ViewSteps{View: viewToPB(v.View), First: first.Step, Last: last, UnixNano: v.At, Why: v.Why})
+			all = append(all, &pb.ViewSteps{View: pb.OfView(v.View), First: first.Step, Last: last, UnixNano: v.At, Why: v.Why})
 		}
 	}
 	return all

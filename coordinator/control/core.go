@@ -1,12 +1,10 @@
 package control
 
 import (
-	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/torctrain/torc/internal/pb"
@@ -124,9 +122,7 @@ func (c *core) find(id string) *run {
 
 // sorted are the nodes by name and boot.
 func (c *core) sorted() []*node {
-	return slices.SortedFunc(maps.Values(c.nodes), func(a, b *node) int {
-		return cmp.Or(strings.Compare(a.id.Name, b.id.Name), cmp.Compare(a.id.Boot, b.id.Boot))
-	})
+	return slices.SortedFunc(maps.Values(c.nodes), func(a, b *node) int { return a.id.Compare(b.id) })
 }
 
 // send orders a node, if it attends.

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/torctrain/torc/internal/pb"
-	"github.com/torctrain/torc/internal/view"
 )
 
 // info is what people are told about r. It shares nothing that changes later.
@@ -33,7 +32,7 @@ func (c *core) info(now time.Time, r *run) *pb.RunInfo {
 	if r.view == nil {
 		return i
 	}
-	i.View = viewToPB(r.view)
+	i.View = pb.OfView(r.view)
 	sent := uint64(0)
 	for _, s := range r.view.Members {
 		m := r.members[s.Node]
@@ -49,7 +48,7 @@ func (c *core) memberInfos(now time.Time, r *run) []*pb.MemberInfo {
 	var all []*pb.MemberInfo
 	for _, m := range r.members {
 		i := &pb.MemberInfo{
-			Node: nodeToPB(m.id), Addr: m.addr, Phase: m.phase, Step: m.step, LaneSeconds: m.laneSeconds, Error: m.problem, Run: r.id,
+			Node: pb.OfNode(m.id), Addr: m.addr, Phase: m.phase, Step: m.step, LaneSeconds: m.laneSeconds, Error: m.problem, Run: r.id,
 			Class: r.spec.Class,
 		}
 		if r.view != nil {
@@ -71,7 +70,7 @@ func (c *core) nodeInfos(now time.Time) []*pb.MemberInfo {
 	var all []*pb.MemberInfo
 	for _, n := range c.sorted() {
 		i := &pb.MemberInfo{
-			Node: nodeToPB(n.id), Addr: n.addr, Phase: n.phase, Class: n.class, Error: n.note,
+			Node: pb.OfNode(n.id), Addr: n.addr, Phase: n.phase, Class: n.class, Error: n.note,
 			BeatAgeSeconds: now.Sub(n.alive).Seconds(), Labels: n.labels,
 		}
 		switch {
@@ -97,7 +96,7 @@ func (c *core) nodeInfos(now time.Time) []*pb.MemberInfo {
 }
 
 func compareMembers(a, b *pb.MemberInfo) int {
-	return cmp.Or(cmp.Compare(a.Node.Name, b.Node.Name), cmp.Compare(a.Node.Boot, b.Node.Boot))
+	return a.Node.ID().Compare(b.Node.ID())
 }
 
 // atWork is the run that people mean who name none: the one that trains, else the oldest that waits, else nil.
@@ -118,38 +117,4 @@ func marshalInfo(i *pb.RunInfo) ([]byte, error) {
 // stateName is a state for people.
 func stateName(s pb.RunState) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "RUN_"))
-}
-
-func nodeToPB(id view.NodeID) *pb.NodeID { return &pb.NodeID{Name: id.Name, Boot: id.Boot} }
-
-func viewToPB(v *view.View) *pb.View {
-	p := &pb.View{Run: v.Run, Incarnation: v.Incarnation, Number: v.Number, Relay: v.Relay}
-	for _, m := range v.Members {
-		p.Members = append(p.Members, &pb.Member{Node: nodeToPB(m.Node), Addr: m.Addr, Host: m.Host, Zone: m.Zone})
-	}
-	for _, r := range v.Owner {
-		p.Owner = append(p.Owner, int32(r))
-	}
-	for _, r := range v.Ring {
-		p.Ring = append(p.Ring, int32(r))
-	}
-	return p
-}
-
-// viewFromPB reads a view as it came over the wire; nil stands for none.
-func viewFromPB(p *pb.View) *view.View {
-	if p == nil {
-		return nil
-	}
-	v := &view.View{Run: p.Run, Incarnation: p.Incarnation, Number: p.Number, Relay: p.Relay}
-	for _, m := range p.Members {
-		v.Members = append(v.Members, view.Member{Node: nodeID(m.Node), Addr: m.Addr, Host: m.Host, Zone: m.Zone})
-	}
-	for _, r := range p.Owner {
-		v.Owner = append(v.Owner, int(r))
-	}
-	for _, r := range p.Ring {
-		v.Ring = append(v.Ring, int(r))
-	}
-	return v
 }

@@ -360,7 +360,7 @@ func wantSound(t *testing.T, v *view.View, d decision, reports []report, p polic
 		t.Fatalf("ring %v of %d members", n.Ring, len(n.Members))
 	}
 	if !slices.IsSortedFunc(n.Members, func(a, b view.Member) int {
-		return cmp.Or(strings.Compare(a.Node.Name, b.Node.Name), cmp.Compare(a.Node.Boot, b.Node.Boot))
+		return a.Node.Compare(b.Node)
 	}) {
 		t.Fatalf("members %v are not sorted", n.Members)
 	}

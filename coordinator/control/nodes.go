@@ -69,7 +69,7 @@ func (c *core) admit(now time.Time, id view.NodeID) error {
 // attend begins a session with the node that sent b. It returns the sessions it replaces: the node's own and those of its
 // former selves.
 func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uint64, err error) {
-	id := nodeID(b.Node)
+	id := b.Node.ID()
 	if err := c.admit(now, id); err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (c *core) again(n *node, r *run, b *pb.Beat) {
 		c.send(n, r.assignment())
 	}
 	if r.view != nil { // who knows it already ignores it
-		c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
+		c.send(n, &pb.Order{Kind: &pb.Order_View{View: pb.OfView(r.view)}})
 	}
 	if r.stopping {
 		c.send(n, &pb.Order{Kind: &pb.Order_Stop{Stop: &pb.StopRun{Run: r.id}}})
@@ -253,5 +253,3 @@ func (c *core) release(now time.Time, r *run, n *node, why string) {
 		c.send(n, &pb.Order{Kind: &pb.Order_Release{Release: &pb.Release{Run: r.id, Why: why}}})
 	}
 }
-
-func nodeID(p *pb.NodeID) view.NodeID { return view.NodeID{Name: p.GetName(), Boot: p.GetBoot()} }

@@ -88,7 +88,7 @@ func (c *core) recruit(now time.Time, r *run) {
 		r.members[n.id] = &member{id: n.id, addr: n.addr, assigned: now}
 		c.send(n, r.assignment())
 		if r.view != nil {
-			c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
+			c.send(n, &pb.Order{Kind: &pb.Order_View{View: pb.OfView(r.view)}})
 		}
 		c.say(now, r, slog.LevelInfo, "node %s prepares", n.id.Name)
 	}

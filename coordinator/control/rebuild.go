@@ -36,13 +36,13 @@ func (c *core) described(now time.Time, id view.NodeID, d *pb.Description) *run 
 	if n == nil || n.session == 0 || a.GetRun() == "" {
 		return nil
 	}
-	v := viewFromPB(d.View)
+	v := d.View.Plain()
 	known := c.find(a.Run)
 	switch {
 	case known != nil && known.state != pb.RunState_RUN_TRAINING:
 		return nil // its next beat is answered
 	case known != nil && v != nil && laterView(v, known.view):
-		if err := checkView(v, a.Run, known.spec.Batch.Lanes); err != nil {
+		if err := v.Check(a.Run, known.spec.Batch.Lanes); err != nil {
 			c.suspend(n, a.Run, err)
 			return nil
 		}
@@ -54,7 +54,7 @@ func (c *core) described(now time.Time, id view.NodeID, d *pb.Description) *run 
 		cmd := command{Run: a.Run, Spec: a.Spec, View: v}
 		e, err := newEntry(cmd)
 		if err == nil && v != nil {
-			err = checkView(v, a.Run, e.spec.Batch.Lanes)
+			err = v.Check(a.Run, e.spec.Batch.Lanes)
 		}
 		if err != nil {
 			c.suspend(n, a.Run, err)
@@ -124,31 +124,6 @@ func (c *core) reclaim(now time.Time, r *run) {
 // laterView says whether v was decided after u.
 func laterView(v, u *view.View) bool {
 	return u == nil || v.Incarnation > u.Incarnation || v.Incarnation == u.Incarnation && v.Number > u.Number
-}
-
-// maxSeats bounds the members of a view that a node tells of.
-const maxSeats = 1 << 12
-
-// checkView refuses a view that cannot be one of this run.
-func checkView(v *view.View, run string, lanes int) error {
-	n := len(v.Members)
-	switch {
-	case v.Run != run:
-		return fmt.Errorf("its view is of run %s", v.Run)
-	case n == 0 || n > maxSeats || len(v.Owner) != lanes || len(v.Ring) != n:
-		return fmt.Errorf("its view has %d members, %d lanes and a ring of %d; the run has %d lanes", n, len(v.Owner), len(v.Ring), lanes)
-	}
-	for i, r := range slices.Sorted(slices.Values(v.Ring)) {
-		if i != r {
-			return fmt.Errorf("the ring of its view, %v, is none", v.Ring)
-		}
-	}
-	for _, r := range v.Owner {
-		if r < 0 || r >= n {
-			return fmt.Errorf("its view gives a lane to rank %d of %d", r, n)
-		}
-	}
-	return nil
 }
 
 // recollect takes up the checkpoints that nodes have manifests of.

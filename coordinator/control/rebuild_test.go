@@ -1,7 +1,6 @@
 package control
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -11,25 +10,6 @@ import (
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
-
-func TestViewsThatCannotBeAreNotTakenUp(t *testing.T) {
-	for why, change := range map[string]func(v *view.View){
-		"is of run other":            func(v *view.View) { v.Run = "other" },
-		"0 members":                  func(v *view.View) { v.Members, v.Ring = nil, nil },
-		"3 lanes":                    func(v *view.View) { v.Owner = v.Owner[:3] },
-		"to rank 2 of 2":             func(v *view.View) { v.Owner[1] = 2 },
-		"to rank -1 of 2":            func(v *view.View) { v.Owner[1] = -1 },
-		"the ring of its view":       func(v *view.View) { v.Ring = []int{1, 1} },
-		"a ring of 1; the run has 4": func(v *view.View) { v.Ring = []int{0} },
-		"":                           func(*view.View) {},
-	} {
-		v := &view.View{Run: "r", Incarnation: 1, Number: 1, Members: make([]view.Member, 2), Owner: []int{0, 1, 0, 1}, Ring: []int{1, 0}}
-		change(v)
-		if err := checkView(v, "r", 4); (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {
-			t.Errorf("%q: got %v", why, err)
-		}
-	}
-}
 
 // What members said is in the journal: a third coordinator reads it there, and follows all that made views.
 func TestBookHasWhatMembersSaid(t *testing.T) {

@@ -259,7 +259,7 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 			m.assigned = now
 			c.send(n, r.assignment())
 			if r.view != nil {
-				c.send(n, &pb.Order{Kind: &pb.Order_View{View: viewToPB(r.view)}})
+				c.send(n, &pb.Order{Kind: &pb.Order_View{View: pb.OfView(r.view)}})
 			}
 		}
 		return
@@ -364,7 +364,7 @@ func (c *core) change(now time.Time, r *run, d decision) {
 		Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why, Lost: d.Lost, Died: d.Died, Apart: d.Apart,
 	})
 	c.say(now, r, slog.LevelInfo, "view %d: %s", r.view.Number, d.Why)
-	order := viewToPB(r.view)
+	order := pb.OfView(r.view)
 	order.Now = d.Now
 	c.toMembers(r, &pb.Order{Kind: &pb.Order_View{View: order}})
 	c.replace(now, r)

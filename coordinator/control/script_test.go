@@ -81,7 +81,7 @@ func TestScripts(t *testing.T) {
 
 // play is a coordinator's core on a stage: nodes, a clock and a journal.
 type play struct {
-	t       *testing.T
+	t       testing.TB
 	core    *core
 	book    []command
 	start   time.Time
@@ -99,7 +99,7 @@ type actor struct {
 	beatAt  time.Time
 }
 
-func newPlay(t *testing.T) *play {
+func newPlay(t testing.TB) *play {
 	start := time.Unix(1e9, 0)
 	p := &play{t: t, start: start, now: start, nodes: map[string]*actor{}, states: map[string]string{}}
 	p.open()
@@ -161,7 +161,7 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 		return p.step(args[0], args[1])
 	case "dead", "live":
 		kind := map[string]cluster.EventKind{"dead": cluster.Lost, "live": cluster.Joined}[verb]
-		p.core.heard(cluster.Event{Kind: kind, Peer: cluster.Peer{Node: nodeID(p.nodes[args[0]].beat.Node)}})
+		p.core.heard(cluster.Event{Kind: kind, Peer: cluster.Peer{Node: p.nodes[args[0]].beat.Node.ID()}})
 	case "launch":
 		return p.launch(args[0], opts)
 	case "arrive":
@@ -272,7 +272,7 @@ func (p *play) change(name string, opts map[string]string) {
 	}
 	if _, ok := opts["run"]; !ok {
 		b.Run = ""
-		if n := p.core.nodes[nodeID(b.Node)]; n != nil && n.run != nil && b.Phase != pb.Phase_PHASE_IDLE {
+		if n := p.core.nodes[b.Node.ID()]; n != nil && n.run != nil && b.Phase != pb.Phase_PHASE_IDLE {
 			b.Run = n.run.id
 		}
 	}
@@ -331,7 +331,7 @@ func (p *play) described(name string, opts map[string]string) error {
 			d.View.Owner = append(d.View.Owner, int32(lane%len(d.View.Members)))
 		}
 	}
-	p.core.described(p.now, nodeID(p.nodes[name].beat.Node), d)
+	p.core.described(p.now, p.nodes[name].beat.Node.ID(), d)
 	p.core.tick(p.now)
 	return nil
 }

@@ -173,7 +173,7 @@ func (t *trustees) join(ctx context.Context, req *pb.EnrolRequest) (*pb.EnrolRep
 	if err := reachable(ctx, req.Addr); err != nil {
 		return nil, err
 	}
-	id := nodeID(req.Node)
+	id := req.Node.ID()
 	if !req.Replace {
 		var err error
 		t.do(func(c *core, now time.Time) { err = c.admit(now, id) })

@@ -335,8 +335,9 @@ func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
 	if len(members) < len(cur.Members) {
 		panic("control: decide: members of the view are not reported")
 	}
+	by := accusers(members)
 	for _, m := range members {
-		proof := against(now, m, members, p)
+		proof := against(now, m, by[m.Node.Name], p)
 		isLost := proof.what != ""
 		switch {
 		case m.Phase == pb.Phase_PHASE_FINISHED:
@@ -452,7 +453,7 @@ func (s *scene) quarrel(now time.Time, cur *view.View, p policy) {
 	}
 	var first *report
 	for i, m := range members {
-		if m.Entered == cur.Number && find(m.Lost) >= 0 && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
+		if m.Lost != "" && m.Entered == cur.Number && find(m.Lost) >= 0 && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
 			first = &members[i]
 		}
 	}
@@ -479,11 +480,10 @@ func (s *scene) quarrel(now time.Time, cur *view.View, p policy) {
 	s.stay, s.leave = slices.DeleteFunc(slices.Clone(s.stay), is), slices.DeleteFunc(slices.Clone(s.leave), is)
 }
 
-// against says what proves that m is lost, or nothing.
-func against(now time.Time, m report, members []report, p policy) proof {
+// against says what proves that m is lost, or nothing. by is the member that lost its link to m, or nil.
+func against(now time.Time, m report, by *report, p policy) proof {
 	quiet := now.Sub(m.Alive)
-	since := fmt.Sprintf(" for %.1f s", quiet.Seconds())
-	by := accuser(m, members)
+	silent := func(after string) string { return fmt.Sprintf("%s for %.1f s", after, quiet.Seconds()) }
 	back := now.Sub(p.Regained) >= p.Silence // who was not heard when nobody was has had time to come back
 	switch {
 	case m.Phase == pb.Phase_PHASE_LEAVING:
@@ -497,26 +497,26 @@ func against(now time.Time, m report, members []report, p policy) proof {
 	case m.Gone && by != nil:
 		return proof{what: fmt.Sprintf("its session broke, and %s lost its link to it", by.Node.Name)}
 	case back && m.Gone && quiet >= p.Grace:
-		return proof{"its session broke", ", silent" + since}
+		return proof{"its session broke", silent(", silent")}
 	case back && m.Dead && quiet >= 2*p.Grace:
-		return proof{"gossip finds it dead", ", silent" + since}
+		return proof{"gossip finds it dead", silent(", silent")}
 	case by != nil && quiet >= p.Grace:
-		return proof{by.Node.Name + " lost its link to it", ", silent" + since}
+		return proof{by.Node.Name + " lost its link to it", silent(", silent")}
 	case back && quiet >= p.Silence:
-		return proof{"silent", since}
+		return proof{"silent", silent("")}
 	}
 	return proof{}
 }
 
-// accuser is the member that lost its link to m, or nil.
-func accuser(m report, members []report) *report {
-	var best *report
+// accusers are, by the name of a member, who lost its link to it: who was refused before others, then the first of members.
+func accusers(members []report) map[string]*report {
+	by := map[string]*report{}
 	for i, r := range members {
-		if r.Lost == m.Node.Name && (best == nil || r.Why == pb.Loss_LOSS_REFUSED) {
-			best = &members[i]
+		if best := by[r.Lost]; r.Lost != "" && (best == nil || best.Why != pb.Loss_LOSS_REFUSED && r.Why == pb.Loss_LOSS_REFUSED) {
+			by[r.Lost] = &members[i]
 		}
 	}
-	return best
+	return by
 }
 
 // verb is the form of a verb that goes with so many.
@@ -527,9 +527,7 @@ func verb(who []report, one, many string) string {
 	return many
 }
 
-func compareReports(a, b report) int {
-	return cmp.Or(cmp.Compare(a.Node.Name, b.Node.Name), cmp.Compare(a.Node.Boot, b.Node.Boot))
-}
+func compareReports(a, b report) int { return a.Node.Compare(b.Node) }
 
 func names(reports []report) string {
 	var all []string

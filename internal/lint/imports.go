@@ -44,7 +44,7 @@ var may = map[string][]string{
 	"internal/trust":   {},
 	"internal/admin":   {},
 	"internal/view":    {},
-	"internal/pb":      {},
+	"internal/pb":      {"internal/view"},
 	"internal/lint":    {},
 	"internal/files":   {},
 	"internal/hub":     {},

@@ -1,12 +1,11 @@
-// Package view holds the plain values that coordinator and members exchange about who takes part in a run.
-//
-// A View is immutable: a change of membership makes a new one. It knows no protobuf, clock or network.
 package view
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // NodeID names one incarnation of a node: its name and a number drawn when its process started.
@@ -17,6 +16,11 @@ type NodeID struct {
 }
 
 func (n NodeID) String() string { return fmt.Sprintf("%s#%08x", n.Name, uint32(n.Boot)) }
+
+// Compare orders nodes by name, and by boot those of one name.
+func (n NodeID) Compare(other NodeID) int {
+	return cmp.Or(cmp.Compare(n.Name, other.Name), cmp.Compare(n.Boot, other.Boot))
+}
 
 // Member is one seat of a view.
 type Member struct {
@@ -40,12 +44,11 @@ type View struct {
 
 // Rank returns the index of node in the view, or -1.
 func (v *View) Rank(node NodeID) int {
-	for i, m := range v.Members {
-		if m.Node == node {
-			return i
-		}
+	i, found := slices.BinarySearchFunc(v.Members, node, func(m Member, n NodeID) int { return m.Node.Compare(n) })
+	if !found {
+		return -1
 	}
-	return -1
+	return i
 }
 
 // Lanes returns the lanes that rank computes, ascending.

@@ -10,26 +10,7 @@ import (
 	"github.com/torctrain/torc/internal/view"
 )
 
-// viewFromPB reads a view as it came over the wire.
-func viewFromPB(p *pb.View) *view.View {
-	v := &view.View{Run: p.Run, Incarnation: p.Incarnation, Number: p.Number, Relay: p.Relay}
-	for _, m := range p.Members {
-		v.Members = append(v.Members, view.Member{
-			Node: view.NodeID{Name: m.GetNode().GetName(), Boot: m.GetNode().GetBoot()},
-			Addr: m.Addr, Host: m.Host, Zone: m.Zone,
-		})
-	}
-	for _, r := range p.Owner {
-		v.Owner = append(v.Owner, int(r))
-	}
-	for _, r := range p.Ring {
-		v.Ring = append(v.Ring, int(r))
-	}
-	return v
-}
-
-// toldView reads the view that a member says comes after v. Unlike one from the coordinator it is not believed to fit: it is
-// of the same run, with as many lanes, each of which a member owns, and a ring of all its members.
+// toldView reads the view that a member says comes after v. Unlike one from the coordinator it is not believed to fit.
 func toldView(v *view.View, b []byte) (*view.View, error) {
 	p := &pb.View{}
 	if err := proto.Unmarshal(b, p); err != nil {
@@ -38,40 +19,11 @@ func toldView(v *view.View, b []byte) (*view.View, error) {
 	if err := cluster.Bounded(p); err != nil {
 		return nil, err
 	}
-	next := viewFromPB(p)
-	n := len(next.Members)
-	if next.Run != v.Run || len(next.Owner) != len(v.Owner) || len(next.Ring) != n {
-		return nil, fmt.Errorf("a member tells of a view of run %.70q with %d lanes, %d members and a ring of %d, want run %s, %d lanes",
-			next.Run, len(next.Owner), n, len(next.Ring), v.Run, len(v.Owner))
-	}
-	for _, rank := range next.Owner {
-		if rank < 0 || rank >= n {
-			return nil, fmt.Errorf("a member tells of a view in which rank %d of %d owns a lane", rank, n)
-		}
-	}
-	seen := make([]bool, n)
-	for _, rank := range next.Ring {
-		if rank < 0 || rank >= n || seen[rank] {
-			return nil, fmt.Errorf("a member tells of a view whose ring does not have each of %d members once", n)
-		}
-		seen[rank] = true
+	next := p.Plain()
+	if err := next.Check(v.Run, len(v.Owner)); err != nil {
+		return nil, fmt.Errorf("another member tells of what comes next: %w", err)
 	}
 	return next, nil
-}
-
-// viewToPB writes a view for the wire.
-func viewToPB(v *view.View) *pb.View {
-	p := &pb.View{Run: v.Run, Incarnation: v.Incarnation, Number: v.Number, Relay: v.Relay}
-	for _, m := range v.Members {
-		p.Members = append(p.Members, &pb.Member{Node: &pb.NodeID{Name: m.Node.Name, Boot: m.Node.Boot}, Addr: m.Addr, Host: m.Host, Zone: m.Zone})
-	}
-	for _, r := range v.Owner {
-		p.Owner = append(p.Owner, int32(r))
-	}
-	for _, r := range v.Ring {
-		p.Ring = append(p.Ring, int32(r))
-	}
-	return p
 }
 
 func totalsToPB(t Totals) *pb.Totals {

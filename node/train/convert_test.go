@@ -44,11 +44,12 @@ func TestAToldViewMustFit(t *testing.T) {
 	}{
 		{"another run", "of run", func(p *pb.View) { p.Run = "s" }},
 		{"fewer lanes", "3 lanes", func(p *pb.View) { p.Owner = p.Owner[1:] }},
-		{"a lane of nobody", "rank 2 of 2 owns", func(p *pb.View) { p.Owner[3] = 2 }},
-		{"a negative rank", "rank -1 of 2 owns", func(p *pb.View) { p.Owner[0] = -1 }},
+		{"a lane of nobody", "lane 3 to rank 2 of 2", func(p *pb.View) { p.Owner[3] = 2 }},
+		{"a negative rank", "lane 0 to rank -1 of 2", func(p *pb.View) { p.Owner[0] = -1 }},
 		{"a short ring", "ring of 1", func(p *pb.View) { p.Ring = p.Ring[1:] }},
 		{"a ring with somebody twice", "each of 2 members once", func(p *pb.View) { p.Ring[1] = 1 }},
 		{"a ring with nobody", "each of 2 members once", func(p *pb.View) { p.Ring[0] = 7 }},
+		{"members out of order", "must be sorted", func(p *pb.View) { slices.Reverse(p.Members) }},
 		{"no members", "0 members", func(p *pb.View) { p.Members = nil }},
 		{"a long name", "at most", func(p *pb.View) { p.Members[0].Addr = strings.Repeat("x", 1<<17) }},
 	} {

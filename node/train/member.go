@@ -249,7 +249,7 @@ func (m *Member) obey(ctx context.Context, o *pb.Order) {
 		m.take(ctx, o.Assign)
 	case *pb.Order_View:
 		if w := m.working(o.View.Run); w != nil {
-			w.hear(viewFromPB(o.View), o.View.Now)
+			w.hear(o.View.Plain(), o.View.Now)
 		}
 	case *pb.Order_Stop:
 		if w := m.working(o.Stop.Run); w != nil {
@@ -317,7 +317,7 @@ func (m *Member) report() *pb.Beat {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := &pb.Beat{
-		Node: &pb.NodeID{Name: m.cfg.Node.Name, Boot: m.cfg.Node.Boot}, Addr: m.cfg.Addr,
+		Node: pb.OfNode(m.cfg.Node), Addr: m.cfg.Addr,
 		Labels: m.cfg.Labels, Version: m.cfg.Version, Protocol: pb.Protocol, Class: m.cfg.Class,
 		MemoryBytes: m.cfg.Memory, Threads: int32(m.cfg.Threads), Logs: m.said.take(),
 		Cluster: m.cfg.Cluster, Draining: m.draining,

@@ -195,9 +195,9 @@ func (m *Member) Describe(context.Context, *pb.DescribeRequest) (*pb.Description
 		d.Assignment = w.order
 		switch { // the latest that it has heard of
 		case w.next != nil:
-			d.View = viewToPB(w.next)
+			d.View = pb.OfView(w.next)
 		case w.view != nil:
-			d.View = viewToPB(w.view)
+			d.View = pb.OfView(w.view)
 		}
 	}
 	return d, nil

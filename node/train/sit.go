@@ -257,7 +257,7 @@ func (w *work) tell(ctx context.Context, ring *allreduce.Ring, t *Trainer, v *vi
 	var own []byte
 	if next != nil {
 		var err error
-		if own, err = proto.Marshal(viewToPB(next)); err != nil {
+		if own, err = proto.Marshal(pb.OfView(next)); err != nil {
 			return err
 		}
 	}
