@@ -22,7 +22,7 @@ func BenchmarkGrowth(b *testing.B) {
 				bytes += p.second()
 			}
 			perMember := float64(b.N * members)
-			b.ReportMetric(float64((processor(b) - before).Microseconds())/perMember, "µs/member·s")
+			b.ReportMetric(float64((processor(b)-before).Microseconds())/perMember, "µs/member·s")
 			b.ReportMetric(float64(bytes)/perMember, "B/member·s")
 		})
 	}
