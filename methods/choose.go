@@ -156,6 +156,23 @@ func (b block) elements(chosen []uint32, n int) []uint32 {
 	return set
 }
 
+// CheckFinite refuses weights with values that are not: all that the model could learn from them is wrong. The embedding is passed
+// over, since rows of tokens that no text has do no harm. The weights are spread over threads.
+func CheckFinite(w *model.Weights, threads int) error {
+	errs := make([]error, len(w.Params))
+	share(threads, len(w.Params), func(i int) {
+		if w.Params[i].Module != model.Embed {
+			errs[i] = finite(w.Params[i].Matrix)
+		}
+	})
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("model: %s: %w", w.Params[i].Name, err)
+		}
+	}
+	return nil
+}
+
 // finite refuses a weight with values that are not.
 func finite(w *model.Matrix) error {
 	row := make([]float32, w.Cols)
@@ -163,14 +180,15 @@ func finite(w *model.Matrix) error {
 		w.Read(row, i*w.Cols)
 		for j, v := range row {
 			if !(math.Abs(float64(v)) <= math.MaxFloat32) {
-				return fmt.Errorf("element (%d, %d) is %v: repair the base model", i, j, v)
+				return fmt.Errorf("element (%d, %d) is %v: repair the base model, or, if training made it so, lower optimizer.lr", i, j, v)
 			}
 		}
 	}
 	return nil
 }
 
-var errZero = errors.New("it is zero and has no singular vectors: use the method lora or full, or lift with mode: random")
+var errZero = errors.New("it is zero and has no singular vectors: " +
+	"set method.name to lora or full, or let chance choose: method.mode random with lift, method.select random with s2ft")
 
 // decomposable refuses matrices without singular vectors.
 func decomposable(w *model.Matrix) error {

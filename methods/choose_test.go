@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -219,8 +220,8 @@ func TestChoosingRefusesWhatHasNoDecomposition(t *testing.T) {
 	for _, c := range []Config{{Rank: 2}, {Rank: 2, Directions: "hybrid"}, {Mode: "magnitude"}, {Rank: 2, Block: "4x4"}} {
 		c.Name = "lift"
 		for want, w := range map[string]*model.Matrix{
-			"it is zero and has no singular vectors: use the method lora or full, or lift with mode: random": model.NewMatrix(model.F32, 12, 8),
-			"element (2, 1) is NaN: repair the base model":                                                   nan,
+			"it is zero and has no singular vectors: set method.name to lora or full, or let chance choose: method.mode random": model.NewMatrix(model.F32, 12, 8),
+			"element (2, 1) is NaN: repair the base model": nan,
 		} {
 			if _, err := c.chooseSet(cpu.Ref(), w, 32, 1); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%+v: error is %v, want %q", c, err, want)
@@ -230,5 +231,31 @@ func TestChoosingRefusesWhatHasNoDecomposition(t *testing.T) {
 	if _, err := New(Config{Name: "lift", Modules: "linear", Rank: 2, Block: "4x4"}, small(model.F32, 1), 1); err == nil ||
 		!strings.Contains(err.Error(), `method.block is "4x4": v is (6, 12), no multiple of it: use 1x1`) {
 		t.Errorf("blocks that do not fit: error is %v", err)
+	}
+}
+
+// Whatever the method, a base with elements that are no numbers is refused, and where they are is said.
+func TestWeightsThatAreNotFiniteAreRefused(t *testing.T) {
+	for _, d := range []model.DType{model.F32, model.BF16, model.F16} {
+		for _, threads := range []int{1, 3} {
+			w := grouped(t, d)
+			if err := CheckFinite(w, threads); err != nil {
+				t.Errorf("%v: a sound model: %v", d, err)
+			}
+			w.Params[0].Set(1, float32(math.NaN())) // of the embedding
+			if err := CheckFinite(w, threads); err != nil {
+				t.Errorf("%v: a token that is no number: %v", d, err)
+			}
+			for _, p := range w.Params[1:] {
+				was := p.At(p.Len() - 1)
+				p.Set(p.Len()-1, float32(math.Inf(-1)))
+				err := CheckFinite(w, threads)
+				want := fmt.Sprintf("model: %s: element (%d, %d) is -Inf: repair the base model", p.Name, p.Rows-1, p.Cols-1)
+				if err == nil || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("%v: error is %v, want %q", d, err, want)
+				}
+				p.Set(p.Len()-1, was)
+			}
+		}
 	}
 }

@@ -56,7 +56,7 @@ func (f *lift) Select(k model.Kernels, id model.WeightID, w *model.Matrix) ([]ui
 	t := f.tensors[f.tensor(id)]
 	set, err := f.c.chooseSet(k, w, t.Len, f.key.Sub(uint64(id)))
 	if errors.Is(err, errNotFinite) {
-		err = fmt.Errorf("%w: the weight has enormous values", err)
+		err = fmt.Errorf("%w, the weight has enormous values: repair the base model, or lower optimizer.lr", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("select the trained elements of %s: %w", t.Name, err)

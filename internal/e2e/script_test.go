@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/model/safetensors"
 )
 
 // TestScripts runs each script of testdata/script in a directory of its own with a fresh $TORC_HOME and the programs in
@@ -28,7 +32,8 @@ func TestScripts(t *testing.T) {
 		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code,
+			"code":  code,
+			"spoil": spoil,
 		},
 	})
 }
@@ -50,4 +55,30 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("%v: exit code %d, want %d", args[1:], got, want)
 	}
+}
+
+// spoil makes one weight of a model zero, or one element of it something else: spoil DIR WEIGHT zero|NaN|Inf.
+func spoil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: spoil DIR WEIGHT zero|NaN|Inf")
+	}
+	dir := ts.MkAbs(args[0])
+	w, err := model.Load(dir)
+	ts.Check(err)
+	id, ok := w.ID(args[1])
+	if !ok {
+		ts.Fatalf("no weight %s", args[1])
+	}
+	p := w.Params[id]
+	if args[2] == "zero" {
+		for i := range p.Len() {
+			p.Set(i, 0)
+		}
+	} else {
+		v, err := strconv.ParseFloat(args[2], 32)
+		ts.Check(err)
+		p.Set(p.Cols+2, float32(v))
+	}
+	_, err = safetensors.WriteModel(dir, w.Tensors(), math.MaxInt64, nil)
+	ts.Check(err)
 }

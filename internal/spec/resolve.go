@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/sharding"
 )
@@ -204,17 +205,20 @@ var optional = []string{
 	"generation_config.json",
 }
 
-// addModel adds the files of the model in dir, after a look at their headers: a damaged or foreign model is refused here and
-// not by the nodes.
+// addModel adds the files of the model in dir, after a look at their headers: a damaged or foreign model, and a method that cannot
+// train it, are refused here and not by the nodes.
 func (r *Resolved) addModel(dir string) error {
 	if info, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("model: %w: name a directory with config.json, safetensors and tokenizer.json", err)
 	} else if !info.IsDir() {
 		return fmt.Errorf("model: %s is no directory: name the one with config.json, safetensors and tokenizer.json", dir)
 	}
-	_, weights, err := model.Check(dir)
+	c, weights, err := model.Check(dir)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
+	}
+	if _, err := methods.Trained(r.Method, c.Params()); err != nil {
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tokenizer.json")); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("model: %w: download the model's tokenizer.json, or save its tokenizer as a fast one", err)

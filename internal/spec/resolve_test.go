@@ -157,6 +157,29 @@ func TestResolveLooksIntoTheWeights(t *testing.T) {
 	}
 }
 
+// So is a method that cannot train the model.
+func TestResolveRefusesWhatTheMethodCannotTrain(t *testing.T) {
+	dir := write(t, base(t, nil))
+	for _, c := range []struct{ method, want string }{
+		{"{name: lora, rank: 9}", "method.rank is 9: model.layers.0.self_attn.q_proj.weight is (8, 8), use up to 8"},
+		{"{name: sorsa, rank: 9}", "method.rank is 9"},
+		{"{name: pissa, rank: 9}", "method.rank is 9"},
+		{"{name: lift, block: 1x8, rank: 1}", ""},
+		{"{name: lift, rank: 100}", ""}, // all of each weight, as much as there is
+		{"{name: s2ft, o: 0.4, down: 0.2}", "method.o is 0.4: that is no whole one of the model's 2 heads or channels: use at least 0.5002, or 0"},
+		{"{name: s2ft, o: 0.5003, down: 0.1}", "method.down is 0.1"},
+		{"{name: lora, budget: 1%}", `method.budget is "1%", 4 values of 448: the least that lora can train is rank 1, 112 values`},
+		{"{name: pissa, budget: 2000}", "the most that pissa can train is rank 8, 896 values"},
+		{"{name: lift, budget: 100000}", "lift trains at most 448"},
+		{"{name: s2ft, budget: 8}", "method.o takes at least"},
+	} {
+		_, err := Resolve(parse(t, "model: base\ndata: {train: [train.jsonl]}\nmethod: "+c.method+"\nsteps: 2\n"), dir)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error is %v, want %q", c.method, err, c.want)
+		}
+	}
+}
+
 func TestResolveTakesWeightsColumnsAndSplits(t *testing.T) {
 	dir := write(t, base(t, map[string]string{
 		"a.jsonl": strings.Repeat(line, 10), "b.jsonl": strings.Repeat(`{"body": "b", "id": 1}`+"\n", 20) + "{}\n",

@@ -44,6 +44,9 @@ func (m *Member) prepare(ctx context.Context, a *pb.Assignment, peers []string) 
 	if err != nil {
 		return nil, err
 	}
+	if err := methods.CheckFinite(w, len(m.cfg.Workers)); err != nil {
+		return nil, err
+	}
 	method, err := methods.New(r.Method, w, r.Seed)
 	if err != nil {
 		return nil, err
