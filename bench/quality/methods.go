@@ -10,13 +10,36 @@ import (
 type contender struct {
 	Name  string
 	Spec  string    // fields of method in the spec; %d is the budget
-	Rates []float64 // the middle one first: a sweep of one rate takes that
+	Rates []float64 // ascending; a sweep begins in the middle
 	Note  string
+}
+
+// around are the rates to begin with: the middle one, the one below and the one above.
+func (c contender) around() [3]float64 {
+	m := len(c.Rates) / 2
+	return [3]float64{c.Rates[m], c.Rates[m-1], c.Rates[m+1]}
+}
+
+// wider is the rate to try next: the neighbour of the best one that was not tried. A best rate at the edge of what was tried may
+// not be the best there is.
+func (c contender) wider(tried []float64, best float64) (rate float64, ok bool) {
+	at := slices.Index(c.Rates, best)
+	if at < 0 {
+		return 0, false
+	}
+	for _, i := range []int{at - 1, at + 1} {
+		if i >= 0 && i < len(c.Rates) && !slices.Contains(tried, c.Rates[i]) {
+			return c.Rates[i], true
+		}
+	}
+	return 0, false
 }
 
 // contenders are all there are. The rates are around what the demo found for a model so small: many times the published ones.
 func contenders(refresh int) []contender {
-	sparse, dense, factors := []float64{6e-3, 2e-3, 2e-2}, []float64{1e-3, 3e-4, 3e-3}, []float64{3e-3, 1e-3, 1e-2}
+	sparse := []float64{2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2, 2e-1}
+	dense := []float64{3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2}
+	factors := []float64{1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1}
 	lift := func(more string) string {
 		return fmt.Sprintf("name: lift, budget: '%%d', refresh: %d%s", refresh, more)
 	}

@@ -187,7 +187,7 @@ seed: %d
 		return o, err
 	}
 	home := l.path(fmt.Sprintf("home-%d", core))
-	done, err := l.torc(core, home, "launch", spec, "--local", "1")
+	ran, err := l.torc(core, home, "launch", spec, "--local", "1")
 	if err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
@@ -196,11 +196,11 @@ seed: %d
 		Trained     int
 		TokensPerS  float64 `json:"tokens_per_second"`
 	}
-	if err := json.Unmarshal(done.last, &launched); err != nil {
+	if err := json.Unmarshal(ran.last, &launched); err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
-	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes, o.Curve = launched.Trained, launched.TokensPerS, launched.Digest, done.peak, curve(done.said)
-	o.PerCPU = float64(32*j.Steps) * l.perSample / done.processor.Seconds()
+	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes, o.Curve = launched.Trained, launched.TokensPerS, launched.Digest, ran.peak, curve(ran.said)
+	o.PerCPU = float64(32*j.Steps) * l.perSample / ran.processor.Seconds()
 	for _, x := range []struct {
 		file        string
 		match, loss *float64
@@ -227,7 +227,7 @@ func (l *lab) baseline(core int) (target, source float64, err error) {
 }
 
 func (l *lab) eval(core int, home string, model []string, file string) (match, loss float64, err error) {
-	done, err := l.torc(core, home, append([]string{"eval", "--data", file, "--generate", "--max-new", "120"}, model...)...)
+	ran, err := l.torc(core, home, append([]string{"eval", "--data", file, "--generate", "--max-new", "120"}, model...)...)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -235,7 +235,7 @@ func (l *lab) eval(core int, home string, model []string, file string) (match, l
 		ExactMatch float64 `json:"exact_match"`
 		Loss       float64
 	}
-	err = json.Unmarshal(done.last, &e)
+	err = json.Unmarshal(ran.last, &e)
 	return e.ExactMatch, e.Loss, err
 }
 
