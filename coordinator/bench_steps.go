@@ -122,7 +122,9 @@ func (b stepBench) run() (*stepResults, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.step(1) // grows the buffers
+		if err := s.step(1); err != nil { // grows the buffers
+			return nil, err
+		}
 		steppers = append(steppers, s)
 		r.Rows = append(r.Rows, stepResult{Method: name, Trained: s.method.Len(), HeldBytes: held() - before})
 	}
@@ -130,7 +132,9 @@ func (b stepBench) run() (*stepResults, error) {
 	for round := range b.rounds {
 		for i, s := range steppers {
 			start, busy := time.Now(), processorSeconds()
-			s.step(uint64(round) + 2)
+			if err := s.step(uint64(round) + 2); err != nil {
+				return nil, err
+			}
 			times[i], processor[i] = append(times[i], time.Since(start).Seconds()), append(processor[i], processorSeconds()-busy)
 		}
 	}
@@ -181,7 +185,7 @@ type stepper struct {
 	g       []float32 // of one weight
 	theta   []float32
 	m, v    []float32
-	err     error
+	err     error // of the step under way
 }
 
 func newStepper(b stepBench, c methods.Config, k model.Kernels) (*stepper, error) {
@@ -280,7 +284,7 @@ func (s *stepper) quantise(id model.WeightID, g []float32) {
 			s.scales[t.Off] = e
 		}
 		if _, finite := allreduce.Quantise(s.own[t.Off:t.Off+t.Len], part, e); !finite {
-			s.err = errors.New("a gradient is not finite")
+			s.err = errors.New("a gradient is not finite: use fewer rounds or another preset")
 		}
 	}
 }
@@ -294,9 +298,12 @@ func (s *stepper) dequantise(id model.WeightID, counted int64) []float32 {
 }
 
 // step is one step of one lane.
-func (s *stepper) step(t uint64) {
+func (s *stepper) step(t uint64) error {
 	clear(s.own)
 	_, counted := s.net.Gradient(s.batch, s)
+	if s.err != nil {
+		return s.err
+	}
 	var norm methods.Norm
 	for _, id := range s.order {
 		norm.Add(s.dequantise(id, int64(counted)))
@@ -315,6 +322,7 @@ func (s *stepper) step(t uint64) {
 		s.k.AdamW(s.theta[a:b], s.m[a:b], s.v[a:b], g, adamw)
 	}
 	s.method.Push(s.theta, s.w)
+	return nil
 }
 
 func (r *stepResults) print(w io.Writer, b stepBench) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,12 +48,9 @@ func newCheckpointsListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls RUN", Short: "List the committed checkpoints of a run and who keeps them", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conn, err := dialFlagged(cmd)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			reply, err := pb.NewCheckpointsClient(conn).List(cmd.Context(), &pb.CheckpointsRequest{Run: args[0]})
+			reply, err := askService(cmd, pb.NewCheckpointsClient, func(ctx context.Context, c pb.CheckpointsClient) (*pb.CheckpointsReply, error) {
+				return c.List(ctx, &pb.CheckpointsRequest{Run: args[0]})
+			})
 			if err != nil {
 				return err
 			}
@@ -134,9 +132,9 @@ func newTendCmd(name, short string, what pb.Tending) *cobra.Command {
 				return err
 			}
 			defer conn.Close()
-			reply, err := pb.NewCheckpointsClient(conn).Tend(cmd.Context(), req)
+			reply, err := pb.NewCheckpointsClient(conn).Tend(cmd.Context(), req) // as long as the disks take
 			if err != nil {
-				return err
+				return unreachable(conn, err)
 			}
 			return reportTending(cmd, what, reply)
 		},
@@ -158,10 +156,13 @@ func reportTending(cmd *cobra.Command, what pb.Tending, reply *pb.TendReply) err
 		Mended  []string `json:"mended"`
 		Error   string   `json:"error,omitempty"`
 	}
-	var lines []line
-	bad := 0
+	lines, bad := []line{}, 0
 	for _, n := range reply.Nodes {
-		l := line{Node: n.Node, Pieces: n.GetKept().GetPieces(), Damaged: n.GetKept().GetDamaged(), Mended: n.GetKept().GetMended(), Error: n.Error}
+		kept := n.GetKept()
+		l := line{
+			Node: n.Node, Pieces: kept.GetPieces(), Error: n.Error,
+			Damaged: append([]string{}, kept.GetDamaged()...), Mended: append([]string{}, kept.GetMended()...), // [] in JSON, never null
+		}
 		lines = append(lines, l)
 		if bad += len(l.Damaged) - len(l.Mended); l.Error != "" {
 			bad++

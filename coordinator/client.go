@@ -13,6 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 
 	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/config"
@@ -88,6 +91,11 @@ func renew(ctx context.Context, conn *grpc.ClientConn, b *trust.Bundle, path str
 
 // ask makes one call to the coordinator and explains what to do when none answers.
 func ask[T any](cmd *cobra.Command, call func(context.Context, pb.ControlClient) (T, error)) (T, error) {
+	return askService(cmd, pb.NewControlClient, call)
+}
+
+// askService is ask for any of the coordinator's services.
+func askService[C, T any](cmd *cobra.Command, service func(grpc.ClientConnInterface) C, call func(context.Context, C) (T, error)) (T, error) {
 	var none T
 	conn, err := dialFlagged(cmd)
 	if err != nil {
@@ -96,13 +104,17 @@ func ask[T any](cmd *cobra.Command, call func(context.Context, pb.ControlClient)
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
 	defer cancel()
-	reply, err := call(ctx, pb.NewControlClient(conn))
+	reply, err := call(ctx, service(conn))
 	return reply, unreachable(conn, err)
 }
 
-// unreachable says what to do about an err that means that nobody answers at conn; others it leaves alone.
+// unreachable says what to do about an err that means that nobody answers at conn; others it leaves alone, among them that
+// of a coordinator which answers that it cannot say yet.
 func unreachable(conn *grpc.ClientConn, err error) error {
 	if err == nil || config.ExitCode(err) != config.ExitUnreachable {
+		return err
+	}
+	if status.Code(err) == codes.Unavailable && conn.GetState() == connectivity.Ready {
 		return err
 	}
 	return config.Kind(config.ErrUnreachable, fmt.Errorf("no coordinator answers at %s: start one with `coordinator serve`, or name another with --coordinator (%s)", plain(conn), config.Text(err)))

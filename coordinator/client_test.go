@@ -28,6 +28,10 @@ func TestUnreachableCoordinatorIsNamedByItsPlainAddress(t *testing.T) {
 		{newRunsCmd(), nil},
 		{newLogsCmd(), []string{"r"}},
 		{newLogsCmd(), []string{"r", "--json"}},
+		{newCheckpointsCmd(), []string{"ls", "r"}},
+		{newCheckpointsCmd(), []string{"verify", "r"}},
+		{newLaunchCmd(), []string{"--resume", "r"}},
+		{newTokenCmd(), []string{"list"}},
 	} {
 		_, err := call(t, c.cmd, append(c.args, "--coordinator", addr)...)
 		if config.ExitCode(err) != config.ExitUnreachable || !strings.Contains(fmt.Sprint(err), "no coordinator answers at "+addr+": start one") {

@@ -159,7 +159,7 @@ func resumeRun(cmd *cobra.Command, run string, other bool) error {
 	defer conn.Close()
 	reply, err := pb.NewCheckpointsClient(conn).Resume(cmd.Context(), &pb.ResumeRequest{Run: run})
 	if err != nil {
-		return err
+		return unreachable(conn, err)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "run %s goes on after step %d\n", run, reply.Step)
 	return followRemote(cmd, pb.NewControlClient(conn), run)

@@ -146,7 +146,12 @@ type localNodes struct {
 	exited []chan error
 	died   func(error) // called when a node ends before stop
 	ending atomic.Bool
+
+	patience time.Duration // that all of them together may take to leave
 }
+
+// leavePatience is how long local nodes may take to leave before they are killed.
+const leavePatience = 10 * time.Second
 
 // localToken is a token for n nodes where there are no unix sockets by which the coordinator would know them.
 func localToken(a *trust.Authority, n int) (string, error) {
@@ -167,7 +172,7 @@ func startNodes(addr, home, logs, token string, n int, died func(error)) (*local
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w: --local needs the node binary beside %s: make build writes both", err, self)
 	}
-	l := &localNodes{died: died}
+	l := &localNodes{died: died, patience: leavePatience}
 	for i := range n {
 		name := fmt.Sprintf("local-%d", i+1)
 		c := exec.Command(binary, "join", addr, "--name", name, "--listen", "127.0.0.1:0", "--home", home,
@@ -221,18 +226,18 @@ func lastLine(path string) string {
 	return lines[len(lines)-1]
 }
 
-// stop ends the nodes and waits for them.
+// stop ends the nodes and waits for them. Those that do not leave in time are killed.
 func (l *localNodes) stop() {
 	l.ending.Store(true)
 	for _, c := range l.leash {
 		c.Close()
 	}
-	const patience = 10 * time.Second
-	deadline := time.After(patience)
+	late, cancel := context.WithTimeout(context.Background(), l.patience)
+	defer cancel()
 	for i, p := range l.procs {
 		select {
 		case <-l.exited[i]:
-		case <-deadline:
+		case <-late.Done():
 			_ = p.Process.Kill()
 			<-l.exited[i]
 		}

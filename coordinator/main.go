@@ -42,9 +42,9 @@ func execute(ctx context.Context, root *cobra.Command) error {
 		}
 	}
 	watch(root)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !began {
-		return config.Usagef("%w: %q shows what there is", err, root.Name()+" help")
+		return config.Usagef("%w: `%s --help` shows how it is used", err, cmd.CommandPath())
 	}
 	return err
 }

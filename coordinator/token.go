@@ -120,6 +120,9 @@ func newTokenDeleteCmd() *cobra.Command {
 			_, err := askTrust(cmd, func(ctx context.Context, c pb.TrustClient) (*pb.DeleteTokenReply, error) {
 				return c.DeleteToken(ctx, &pb.DeleteTokenRequest{Id: args[0]})
 			})
+			if err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "token %s is deleted\n", args[0])
+			}
 			return err
 		},
 	}
@@ -129,16 +132,8 @@ func newTokenDeleteCmd() *cobra.Command {
 
 // askTrust makes one call to the coordinator's trust service.
 func askTrust[T any](cmd *cobra.Command, call func(context.Context, pb.TrustClient) (T, error)) (T, error) {
-	var none T
-	conn, err := dialFlagged(cmd)
-	if err != nil {
-		return none, err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), callTimeout)
-	defer cancel()
-	reply, err := call(ctx, pb.NewTrustClient(conn))
-	return reply, unreachable(conn, insecure(err))
+	reply, err := askService(cmd, pb.NewTrustClient, call)
+	return reply, insecure(err)
 }
 
 // insecure explains that a coordinator without trust has no service for it.

@@ -33,7 +33,10 @@ func (v vault) List(_ context.Context, req *pb.CheckpointsRequest) (*pb.Checkpoi
 			reply.Checkpoints = append(reply.Checkpoints, &pb.CheckpointInfo{Manifest: k.text, Holders: c.holders(k.manifest), UnixNano: k.at.UnixNano()})
 		}
 	})
-	return reply, errors.Join(err, unwritten)
+	if err == nil {
+		err = unwritten
+	}
+	return reply, err
 }
 
 // Read passes on part of a piece from the node that keeps it (pb.Checkpoints). Whoever asks checks what comes.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -75,6 +77,9 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
+// wire is what gRPC says around the reason for which there is no connection; the reason is quoted as in Go.
+var wire = regexp.MustCompile(`connection error: desc = "(?:transport: )?(?:Error while dialing: )?((?:[^"\\]|\\.)*)"`)
+
 // Text is err for a person: an error that crossed the wire without its transport's wording, a full disk with what to do.
 func Text(err error) string {
 	text := err.Error()
@@ -85,6 +90,13 @@ func Text(err error) string {
 	if errors.As(err, &crossed) {
 		text = strings.ReplaceAll(text, crossed.Error(), crossed.GRPCStatus().Message())
 	}
+	text = wire.ReplaceAllStringFunc(text, func(wrapped string) string {
+		reason := wire.FindStringSubmatch(wrapped)[1]
+		if plain, err := strconv.Unquote(`"` + reason + `"`); err == nil {
+			return plain
+		}
+		return reason
+	})
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) {
 			text += ": make room there, or write elsewhere (--output, --home)"
