@@ -31,7 +31,7 @@ var companions = []string{
 // ExportHF writes w as a Hugging Face model directory dst, with the configuration and tokenizer of the directory base, from
 // which w comes. dst must not exist, or be empty. It appears whole, when all of it is on disk, or not at all.
 func ExportHF(dst, base string, w *model.Weights, o ExportOptions) (err error) {
-	if err := free(dst); err != nil {
+	if err := Free(dst); err != nil {
 		return fmt.Errorf("export model: %w", err)
 	}
 	parent := filepath.Dir(filepath.Clean(dst))
@@ -62,8 +62,8 @@ func ExportHF(dst, base string, w *model.Weights, o ExportOptions) (err error) {
 	return syncDir(parent)
 }
 
-// free says whether a directory may be made at path.
-func free(path string) error {
+// Free says why ExportHF cannot write to path: something is there already.
+func Free(path string) error {
 	entries, err := os.ReadDir(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

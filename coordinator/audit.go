@@ -180,6 +180,10 @@ func (a *audited) print(w io.Writer, run string) error {
 	if len(a.problems) > 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "run %s: %d steps, %d samples, complete epochs: %d; every sample was used exactly once per epoch\n", run, a.steps, a.samples, a.epochs)
+	claim := "every sample was used exactly once per epoch"
+	if a.epochs == 0 {
+		claim = "no sample was used twice"
+	}
+	_, err := fmt.Fprintf(w, "run %s: %d steps, %d samples, complete epochs: %d; %s\n", run, a.steps, a.samples, a.epochs, claim)
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -215,16 +214,6 @@ func painter(out io.Writer, color string) func([]sharding.Run) string {
 	}
 }
 
-// visible keeps what data may hold from steering a terminal.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-}
-
 func printSummary(w io.Writer, s sharding.Summary) {
 	fmt.Fprintf(w, "%d samples, %d tokens, %d of them learned; the longest sample has %d\n", s.Samples, s.Tokens, s.Counted, s.Longest)
 	fmt.Fprintf(w, "tokens of a sample: shortest %d, median %d, 90 %% up to %d, 99 %% up to %d\n", s.Lengths.Least, s.Lengths.Median, s.Lengths.P90, s.Lengths.P99)
@@ -249,11 +238,4 @@ func printSummary(w io.Writer, s sharding.Summary) {
 			fmt.Fprintf(w, "  and %d more\n", more)
 		}
 	}
-}
-
-func amount(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }

@@ -35,6 +35,9 @@ func newDeltaApplyCmd() *cobra.Command {
 said otherwise), and writes a Hugging Face directory. Beside the model lies ` + undoName + `, by which delta revert restores the base.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkpoints.Free(out); err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
 			w, err := model.Load(base)
 			if err != nil {
 				return err
@@ -51,10 +54,10 @@ said otherwise), and writes a Hugging Face directory. Beside the model lies ` + 
 				return err
 			}
 			if err := undo.Write(filepath.Join(out, undoName)); err != nil {
-				return err
+				return errors.Join(err, os.RemoveAll(out)) // which is ours: it was free
 			}
 			return report(cmd, map[string]any{"model": out, "deltas": len(deltas), "changed_weights": len(undo.Old)},
-				"wrote %s: %d weights changed by %d deltas", out, len(undo.Old), len(deltas))
+				"wrote %s: %s changed by %s", out, amount(len(undo.Old), "weight", "weights"), amount(len(deltas), "delta", "deltas"))
 		},
 	}
 	cmd.Flags().StringVar(&base, "base", "", "Hugging Face directory of the base")
@@ -117,7 +120,7 @@ func newDeltaMergeCmd() *cobra.Command {
 				return err
 			}
 			return report(cmd, map[string]any{"delta": out, "deltas": len(deltas), "changed_weights": len(joined.Changes)},
-				"wrote %s: %d deltas, %d weights", out, len(deltas), len(joined.Changes))
+				"wrote %s: %s, %s", out, amount(len(deltas), "delta", "deltas"), amount(len(joined.Changes), "weight", "weights"))
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write; it must not exist")

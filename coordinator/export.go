@@ -10,9 +10,14 @@ import (
 	"github.com/torctrain/torc/model"
 )
 
+// exporting is a call of export.
+type exporting struct {
+	out, format, dtype, maxFile string
+	state                       *which
+}
+
 func newExportCmd() *cobra.Command {
-	var out, dtype, format, maxFile string
-	var state *which
+	x := &exporting{}
 	cmd := &cobra.Command{
 		Use:   "export RUN -o DIR",
 		Short: "Write a run's model as a Hugging Face directory, or what it learned as an adapter",
@@ -21,63 +26,74 @@ digest, spec, and the hash of every file. transformers opens the directory as an
 
 With --checkpoint a checkpoint is exported in place of the result, also while the run goes on.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var options checkpoints.ExportOptions
-			if dtype != "" {
-				d, err := model.ParseDType(dtype)
-				if err != nil {
-					return config.Kind(config.ErrUsage, fmt.Errorf("--dtype: %w", err))
-				}
-				options.DType = &d
-			}
-			if maxFile != "" {
-				var n config.Bytes
-				if err := n.UnmarshalText([]byte(maxFile)); err != nil || n == 0 {
-					return config.Usagef("--max-file %q: use a size above 0, for example 2GB", maxFile)
-				}
-				options.MaxFileBytes = int64(n)
-			}
-			r, err := state.open(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			if format != "hf" {
-				if dtype != "" {
-					return config.Usagef("--dtype %s: adapters have no other types than they have", dtype)
-				}
-				if maxFile != "" {
-					return config.Usagef("--max-file %s: an adapter is one file", maxFile)
-				}
-				if err := r.exportAdapter(out, format); err != nil {
-					return err
-				}
-				return report(cmd, map[string]any{"run": args[0], format: out, "step": r.state.Step},
-					"wrote %s: what run %s changed up to step %d", out, args[0], r.state.Step)
-			}
-			w, err := r.weights()
-			if err != nil {
-				return err
-			}
-			if options.Card, err = r.card(args[0], options.DType); err != nil {
-				return err
-			}
-			if err := checkpoints.ExportHF(out, r.base, w, options); err != nil {
-				return err
-			}
-			if wantsJSON(cmd) {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"run": args[0], "model": out, "step": r.state.Step})
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote %s: run %s at step %d\n", out, args[0], r.state.Step)
-			return err
-		},
+		RunE: x.run,
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "directory to write; it must not exist or be empty")
-	cmd.Flags().StringVar(&format, "format", "hf", "what to write: "+exportFormats)
-	cmd.Flags().StringVar(&dtype, "dtype", "", "type of the written weights: bf16, fp16 or fp32 (default: the base's)")
-	cmd.Flags().StringVar(&maxFile, "max-file", "", "cut the weights into files of at most so many bytes, for example 2GB (default: 5GB)")
-	state = addStateFlags(cmd)
+	cmd.Flags().StringVarP(&x.out, "output", "o", "", "directory to write; it must not exist or be empty")
+	cmd.Flags().StringVar(&x.format, "format", "hf", "what to write: "+exportFormats)
+	cmd.Flags().StringVar(&x.dtype, "dtype", "", "type of the written weights: bf16, fp16 or fp32 (default: the base's)")
+	cmd.Flags().StringVar(&x.maxFile, "max-file", "", "cut the weights into files of at most so many bytes, for example 2GB (default: 5GB)")
+	x.state = addStateFlags(cmd)
 	cmd.MarkFlagRequired("output")
 	addJSONFlag(cmd)
 	return cmd
+}
+
+func (x *exporting) run(cmd *cobra.Command, args []string) error {
+	options, err := x.options()
+	if err != nil {
+		return err
+	}
+	r, err := x.state.open(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if x.format != "hf" {
+		if err := r.exportAdapter(x.out, x.format); err != nil {
+			return err
+		}
+		return report(cmd, map[string]any{"run": args[0], x.format: x.out, "step": r.state.Step},
+			"wrote %s: what run %s changed up to step %d", x.out, args[0], r.state.Step)
+	}
+	w, err := r.weights()
+	if err != nil {
+		return err
+	}
+	if options.Card, err = r.card(args[0], options.DType); err != nil {
+		return err
+	}
+	if err := checkpoints.ExportHF(x.out, r.base, w, options); err != nil {
+		return err
+	}
+	return report(cmd, map[string]any{"run": args[0], "model": x.out, "step": r.state.Step}, "wrote %s: run %s at step %d", x.out, args[0], r.state.Step)
+}
+
+// options reads the flags and looks where the result is to go, before a State is read and weights are made.
+func (x *exporting) options() (o checkpoints.ExportOptions, err error) {
+	if err := checkFormat(x.format); err != nil {
+		return o, err
+	}
+	switch adapter := x.format != "hf"; {
+	case adapter && x.dtype != "":
+		return o, config.Usagef("--dtype %s: adapters have no other types than they have", x.dtype)
+	case adapter && x.maxFile != "":
+		return o, config.Usagef("--max-file %s: an adapter is one file", x.maxFile)
+	case x.format == "delta":
+		return o, mustBeNew(x.out)
+	}
+	if x.dtype != "" {
+		d, err := model.ParseDType(x.dtype)
+		if err != nil {
+			return o, config.Kind(config.ErrUsage, fmt.Errorf("--dtype: %w", err))
+		}
+		o.DType = &d
+	}
+	if x.maxFile != "" {
+		var n config.Bytes
+		if err := n.UnmarshalText([]byte(x.maxFile)); err != nil || n == 0 {
+			return o, config.Usagef("--max-file %q: use a size above 0, for example 2GB", x.maxFile)
+		}
+		o.MaxFileBytes = int64(n)
+	}
+	return o, config.Kind(config.ErrUsage, checkpoints.Free(x.out))
 }

@@ -14,16 +14,20 @@ import (
 	"github.com/torctrain/torc/model/cpu"
 )
 
-// exportFormats are what export writes besides models.
+// exportFormats are what export writes.
 const exportFormats = "hf (a model), peft (a LoRA adapter of lora, pissa or sorsa), shira (a SHiRA adapter of lift with one set) or delta (a file for coordinator delta)"
+
+// checkFormat refuses what is no format of export.
+func checkFormat(format string) error {
+	switch format {
+	case "hf", "peft", "shira", "delta":
+		return nil
+	}
+	return config.Usagef("--format %s: use %s", format, exportFormats)
+}
 
 // exportAdapter writes what a run changed of its base, in any format but hf.
 func (r *result) exportAdapter(out, format string) error {
-	switch format {
-	case "peft", "shira", "delta":
-	default:
-		return config.Usagef("--format %s: use %s", format, exportFormats)
-	}
 	d, err := r.delta()
 	if err != nil {
 		return err
@@ -39,10 +43,18 @@ func (r *result) exportAdapter(out, format string) error {
 
 // writeDelta writes a delta to a file that must not exist.
 func writeDelta(d *adapter.Delta, out string) error {
-	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
-		return config.Usagef("%s exists: remove it or choose another name", out)
+	if err := mustBeNew(out); err != nil {
+		return err
 	}
 	return d.Write(out)
+}
+
+// mustBeNew refuses a name that something has.
+func mustBeNew(path string) error {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return config.Usagef("%s exists: remove it or choose another name", path)
+	}
+	return nil
 }
 
 // delta is what the run changed.

@@ -38,7 +38,7 @@ With --local N a coordinator and N nodes are started on this machine for this ru
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if resume {
-				return resumeRun(cmd, args[0], local > 0 || len(set) > 0 || from != "")
+				return resumeRun(cmd, args[0], cmd.Flags().Changed("local") || len(set) > 0 || from != "" || *state != (which{}))
 			}
 			if from == "" && *state != (which{}) {
 				return config.Usagef("--checkpoint, --mirror and --base say where the State of the run of --from is")
@@ -121,7 +121,7 @@ func resolveSpec(cmd *cobra.Command, path string, set []string) (*spec.Resolved,
 		return nil, err
 	}
 	if r.BadRows > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d rows are no samples and are passed over, the first: %v\n", r.BadRows, r.Bad[0])
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s passed over, the first: %v\n", amount(r.BadRows, "row is no sample and is", "rows are no samples and are"), r.Bad[0])
 	}
 	// The nodes would find out too, when the run has begun.
 	if _, err := tokenizer.Load(filepath.Dir(r.Files[0].Path)); err != nil {
@@ -150,7 +150,7 @@ func launchRemote(cmd *cobra.Command, r *spec.Resolved) error {
 // resumeRun lets a run go on that has ended before its last step.
 func resumeRun(cmd *cobra.Command, run string, other bool) error {
 	if other {
-		return config.Usagef("--resume goes with none of --local, --set and --from: the run is what it was")
+		return config.Usagef("--resume goes with none of --local, --set, --from, --checkpoint, --mirror and --base: the run is what it was, and its newest checkpoint where it was")
 	}
 	conn, err := dialFlagged(cmd)
 	if err != nil {
@@ -327,17 +327,4 @@ type launchResult struct {
 	BytesSentPerMember int64   `json:"bytes_sent_per_member"`
 	Trained            int64   `json:"trained"`
 	Members            int     `json:"members"`
-}
-
-// bytesText is a number of bytes for people.
-func bytesText(n int64) string {
-	const unit = 1000
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, units := float64(n)/unit, "kMGT"
-	for v >= unit && len(units) > 1 {
-		v, units = v/unit, units[1:]
-	}
-	return fmt.Sprintf("%.1f %cB", v, units[0])
 }

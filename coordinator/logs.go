@@ -63,5 +63,5 @@ type logged struct {
 }
 
 func logText(l *pb.LogLine) string {
-	return fmt.Sprintf("%s %-5s %s: %s", time.Unix(0, l.UnixNano).Format("15:04:05.000"), l.Level, l.Node, l.Text)
+	return fmt.Sprintf("%s %-5s %s: %s", time.Unix(0, l.UnixNano).Format("15:04:05.000"), l.Level, visible(l.Node), visible(l.Text))
 }

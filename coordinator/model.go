@@ -94,6 +94,12 @@ func (f fresh) write() (madeModel, error) {
 	if err != nil {
 		return none, config.Kind(config.ErrUsage, err)
 	}
+	if f.spread < 0 {
+		return none, config.Usagef("--spread %v: must be above 0", f.spread)
+	}
+	if err := checkpoints.Free(f.out); err != nil {
+		return none, config.Kind(config.ErrUsage, err)
+	}
 	text, err := f.source()
 	if err != nil {
 		return none, err

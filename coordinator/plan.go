@@ -144,7 +144,7 @@ func (p *plan) print(w io.Writer, s *spec.Spec) error {
 		}
 	}
 	fmt.Fprintf(w, " %s\n", strings.Join(kinds, ", "))
-	fmt.Fprintf(w, "Lanes     %d with %s each; n equally fast members are busy for this part of a step:\n", s.Batch.Lanes, samplesText(s.Batch.Micro))
+	fmt.Fprintf(w, "Lanes     %d with %s each; n equally fast members are busy for this part of a step:\n", s.Batch.Lanes, amount(s.Batch.Micro, "sample", "samples"))
 	t = tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	for first := 0; first < len(p.Efficiency); first += 8 {
 		members, busy := "", ""
@@ -155,13 +155,6 @@ func (p *plan) print(w io.Writer, s *spec.Spec) error {
 		fmt.Fprintf(t, "          n\t%s\n          \t%s\n", members, busy)
 	}
 	return t.Flush()
-}
-
-func samplesText(n int) string {
-	if n == 1 {
-		return "1 sample"
-	}
-	return fmt.Sprintf("%d samples", n)
 }
 
 // likeWeights are weights of several layers that have name, shape and trained numbers in common.

@@ -66,7 +66,7 @@ func because(why string) string {
 	if why == "" {
 		return ""
 	}
-	return ": " + why
+	return ": " + visible(why)
 }
 
 // say prints a line of its own above the progress.
@@ -92,7 +92,7 @@ func (p *progress) end() {
 
 // progressText is one line about a run at work.
 func progressText(r *pb.RunInfo) string {
-	s := fmt.Sprintf("step %d/%d  loss %.4f  %.0f tokens/s  %s", r.Step, r.Steps, r.LossLast, r.TokensPerSecond, membersText(len(r.GetView().GetMembers())))
+	s := fmt.Sprintf("step %d/%d  loss %s  %.0f tokens/s  %s", r.Step, r.Steps, lossText(r), r.TokensPerSecond, membersText(len(r.GetView().GetMembers())))
 	if r.EtaSeconds > 0 && r.Step < r.Steps {
 		s += fmt.Sprintf("  %s left", time.Duration(r.EtaSeconds*float64(time.Second)).Round(time.Second))
 	}
@@ -108,11 +108,4 @@ func progressBar(r *pb.RunInfo, width int) string {
 	}
 	full := int(uint64(room) * min(r.Step, r.Steps) / r.Steps)
 	return "[" + strings.Repeat("█", full) + strings.Repeat("·", room-full) + "] " + text
-}
-
-func membersText(n int) string {
-	if n == 1 {
-		return "1 member"
-	}
-	return fmt.Sprintf("%d members", n)
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/torctrain/torc/checkpoints"
@@ -16,7 +15,6 @@ import (
 	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/model"
-	"github.com/torctrain/torc/model/cpu"
 )
 
 // result is a State of a run: the last one, as the coordinator keeps it under $TORC_HOME/runs/RUN, or a checkpoint.
@@ -117,14 +115,10 @@ func (r *result) weights() (*model.Weights, error) {
 		return nil, err
 	}
 	methods.UseCache(m, r.cache)
-	var workers []model.Kernels
-	for range runtime.NumCPU() {
-		k, err := cpu.New(1, cpu.Auto)
-		if err != nil {
-			return nil, err
-		}
-		defer k.Close()
-		workers = append(workers, k)
+	workers, done, err := oneThreaded()
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	return w, r.state.Merge(workers, m, w)
 }

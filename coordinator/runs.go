@@ -41,7 +41,7 @@ func printRuns(w io.Writer, runs []*pb.RunInfo) error {
 	fmt.Fprintln(t, "RUN\tSTATE\tSTEP\tLOSS\tTOKENS/S\tMEMBERS\tDIGEST\tNOTE")
 	for _, r := range runs {
 		fmt.Fprintf(t, "%s\t%s\t%d/%d\t%s\t%.0f\t%d\t%.12x\t%s\n", r.Run, stateName(r.State), r.Step, r.Steps,
-			lossText(r.LossLast, r.Step), r.TokensPerSecond, len(r.GetView().GetMembers()), r.Digest, r.Why)
+			lossText(r), r.TokensPerSecond, len(r.GetView().GetMembers()), r.Digest, visible(r.Why))
 	}
 	return t.Flush()
 }
@@ -74,10 +74,3 @@ func stateName(s pb.RunState) string { return strings.ToLower(strings.TrimPrefix
 
 // phaseName is the word for a member's phase: PHASE_TRAINING → training.
 func phaseName(p pb.Phase) string { return strings.ToLower(strings.TrimPrefix(p.String(), "PHASE_")) }
-
-func lossText(loss float64, step uint64) string {
-	if step == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.4f", loss)
-}

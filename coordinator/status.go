@@ -68,19 +68,16 @@ func askStatus(cmd *cobra.Command, req *pb.StatusRequest) (*pb.StatusReply, erro
 }
 
 func printStatus(w io.Writer, s *pb.StatusReply) error {
-	fmt.Fprintf(w, "cluster %s, coordinator %s, %d nodes\n", s.Cluster, s.Version, len(s.Nodes))
+	fmt.Fprintf(w, "cluster %s, coordinator %s, %s\n", s.Cluster, s.Version, amount(len(s.Nodes), "node", "nodes"))
 	if r := s.Run; r != nil {
-		fmt.Fprintf(w, "run %s is %s", r.Run, stateName(r.State))
-		if r.Why != "" {
-			fmt.Fprintf(w, ": %s", r.Why)
-		}
-		fmt.Fprintf(w, "\n  step %d of %d, loss %s, %.0f tokens/s", r.Step, r.Steps, lossText(r.LossLast, r.Step), r.TokensPerSecond)
+		fmt.Fprintf(w, "run %s is %s%s", r.Run, stateName(r.State), because(r.Why))
+		fmt.Fprintf(w, "\n  step %d of %d, loss %s, %.0f tokens/s", r.Step, r.Steps, lossText(r), r.TokensPerSecond)
 		if r.EtaSeconds > 0 {
 			fmt.Fprintf(w, ", %s left", time.Duration(r.EtaSeconds*float64(time.Second)).Round(time.Second))
 		}
 		fmt.Fprintf(w, "\n  %d trained values", r.Trained)
 		if v := r.View; v != nil {
-			fmt.Fprintf(w, ", view %d with %d members and %d lanes", v.Number, len(v.Members), len(v.Owner))
+			fmt.Fprintf(w, ", view %d with %s and %s", v.Number, membersText(len(v.Members)), amount(len(v.Owner), "lane", "lanes"))
 		}
 		fmt.Fprintln(w)
 		for _, v := range r.Validations {
@@ -150,7 +147,7 @@ func printNodes(w io.Writer, nodes []*pb.MemberInfo) error {
 	fmt.Fprintln(t, "NODE\tADDRESS\tPHASE\tRUN\tSTEP\tLANES\tS/LANE\tCLASS\tLAST BEAT\tNOTE")
 	for _, n := range nodes {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3f\t%s\t%.1f s ago\t%s\n", n.GetNode().GetName(), n.Addr, phaseName(n.Phase),
-			n.Run, n.Step, n.Lanes, n.LaneSeconds, n.Class, n.BeatAgeSeconds, n.Error)
+			n.Run, n.Step, n.Lanes, n.LaneSeconds, n.Class, n.BeatAgeSeconds, visible(n.Error))
 	}
 	return t.Flush()
 }
@@ -168,10 +165,14 @@ func statusRow(s *pb.StatusReply) map[string]any {
 func nodeRows(nodes []*pb.MemberInfo) []map[string]any {
 	rows := make([]map[string]any, len(nodes))
 	for i, n := range nodes {
+		labels := n.Labels
+		if labels == nil {
+			labels = map[string]string{} // {} in JSON, not null
+		}
 		rows[i] = map[string]any{
 			"name": n.GetNode().GetName(), "boot": n.GetNode().GetBoot(), "addr": n.Addr, "phase": phaseName(n.Phase),
 			"run": n.Run, "step": n.Step, "lanes": n.Lanes, "lane_seconds": n.LaneSeconds, "class": n.Class,
-			"beat_age_seconds": n.BeatAgeSeconds, "labels": n.Labels, "error": n.Error,
+			"beat_age_seconds": n.BeatAgeSeconds, "labels": labels, "error": n.Error,
 		}
 	}
 	return rows

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/pb"
+)
+
+func TestARunHasNoLossBeforeAStepOfItsOwn(t *testing.T) {
+	for _, c := range []struct {
+		run  *pb.RunInfo
+		want string
+	}{
+		{&pb.RunInfo{}, "-"},
+		{&pb.RunInfo{Step: 40}, "-"}, // begun with the State of another
+		{&pb.RunInfo{Step: 41, LossLast: 0.25, TokensPerSecond: 9}, "0.2500"},
+		{&pb.RunInfo{Step: 41, TokensPerSecond: 9}, "0.0000"}, // every token was certain
+	} {
+		if got := lossText(c.run); got != c.want {
+			t.Errorf("after step %d: %q, want %q", c.run.Step, got, c.want)
+		}
+	}
+}
+
+func TestWhatNodesSayCannotSteerATerminal(t *testing.T) {
+	for _, text := range []string{
+		logText(&pb.LogLine{Node: "a\x1b[2J", Text: "no\x1b]0;title\a"}),
+		because("node a: \x1b[31mred"),
+	} {
+		if strings.ContainsAny(text, "\x1b\a") {
+			t.Errorf("%q has control characters", text)
+		}
+	}
+}
+
+// Nothing is read and no coordinator asked before it is known that the result can be written.
+func TestExportLooksFirstWhereItWrites(t *testing.T) {
+	taken := "control" // a directory that is not empty
+	for _, args := range [][]string{
+		{"r", "-o", taken},
+		{"r", "-o", taken, "--format", "peft"},
+		{"r", "-o", taken, "--format", "delta"},
+		{"r", "-o", t.TempDir(), "--format", "gguf"},
+		{"r", "-o", t.TempDir(), "--format", "peft", "--dtype", "bf16"},
+		{"r", "-o", t.TempDir(), "--max-file", "0"},
+	} {
+		_, err := call(t, newExportCmd(), args...)
+		if config.ExitCode(err) != config.ExitUsage || strings.Contains(err.Error(), "no run") {
+			t.Errorf("export %q: %v", args, err)
+		}
+	}
+}
