@@ -27,6 +27,7 @@ const (
 
 	committed kind = "committed" // pieces became the checkpoint of Step, with Manifest
 	resumed   kind = "resumed"   // a run that had ended goes on
+	reloaded  kind = "reloaded"  // members had different States before Step, and the run goes on from its newest checkpoint
 	dropped   kind = "dropped"   // a person removed the checkpoint of Step
 	rebuilt   kind = "rebuilt"   // what this journal lacks of a run was learnt from its members: it, or its View
 )
@@ -74,6 +75,8 @@ type entry struct {
 	dropped []uint64    // steps of those that a person removed
 	rebuilt bool        // it was learnt from its members
 	halting bool        // it is to stop at its next step
+	waits   bool        // it has no view since it was resumed or reloaded
+	stuck   uint64      // the step of the last reload since it was resumed
 	fresh   int         // the first of views since it was resumed last: what came before does not count against members
 }
 
@@ -115,7 +118,7 @@ func (b *book) apply(cmd command) error {
 	case pinned:
 		e.spec.Class, e.pinned = cmd.Class, true
 	case viewed:
-		e.views = append(e.views, cmd)
+		e.views, e.waits = append(e.views, cmd), false
 	case stepped:
 		e.steps = append(e.steps, cmd)
 	case committed:
@@ -125,6 +128,9 @@ func (b *book) apply(cmd command) error {
 		e.dropped = append(e.dropped, cmd.Step)
 	case resumed:
 		e.last, e.info, e.halting, e.fresh = command{}, nil, false, len(e.views)
+		e.waits, e.stuck = true, 0
+	case reloaded:
+		e.waits, e.stuck = true, cmd.Step
 	case halting:
 		e.halting = true
 	case ended:
@@ -150,7 +156,7 @@ func (b *book) rebuild(cmd command) error {
 	}
 	e.rebuilt = true
 	if cmd.View != nil {
-		e.views = append(e.views, cmd)
+		e.views, e.waits = append(e.views, cmd), false
 		b.incarnation = max(b.incarnation, cmd.View.Incarnation+1)
 	}
 	return nil

@@ -56,6 +56,11 @@ func TestViewAtWorkByTable(t *testing.T) {
 		return func(r *report) { r.Phase, r.Problem = pb.Phase_PHASE_FAILED, problem }
 	}
 	fatal := func(r *report) { r.Phase, r.Problem, r.Fatal = pb.Phase_PHASE_FAILED, "lane 3 is not finite", true }
+	differ := func(since float64) do { // as a member, or as a joiner since then
+		return func(r *report) {
+			r.Problem, r.Fatal, r.Tie, r.TieAt = "hashes x and y", true, &pb.Tie{Step: 4}, at(since)
+		}
+	}
 	starts, done, level := phase(pb.Phase_PHASE_JOINING), phase(pb.Phase_PHASE_FINISHED), phase(pb.Phase_PHASE_READY)
 	node := func(name string, f do) report {
 		r := report{Node: view.NodeID{Name: name, Boot: 2}, Addr: name + ":1", Alive: at(9)}
@@ -64,6 +69,7 @@ func TestViewAtWorkByTable(t *testing.T) {
 	}
 	and := func(all []report, more ...report) []report { return slices.Concat(all, more) }
 	all4 := func(f do) []report { return change("a", f, "b", f, "c", f, "d", f) }
+	three := change("a", fresh, "b", gone, "c", fresh, "d", fresh) // of four
 	p := policy{Min: 1}
 	back := policy{Min: 1, Regained: at(18)} // it hears somebody again
 	least := func(n int) policy { return policy{Min: n} }
@@ -76,7 +82,7 @@ func TestViewAtWorkByTable(t *testing.T) {
 		now     float64
 		members string // of the next view; "" is none
 		soft    bool   // it waits for the end of a step
-		end     string // "done", "fail", "empty", "free"
+		end     string // "done", "fail", "empty", "free", "tie"
 		why     string // "" is none
 	}{
 		{"all well", abcd, p, 9.5, "", false, "", ""},
@@ -152,6 +158,15 @@ func TestViewAtWorkByTable(t *testing.T) {
 		{"all failed", all4(failed("disk full")), p, 9, "", false, "fail", "member a failed: disk full"},
 		{"all failed, another is on its way", and(all4(failed("disk full")), node("e", starts)), p, 9, "", false, "empty", "a: it failed: disk full"},
 
+		// Different States.
+		{"a tie", change("c", both(failed(""), differ(9))), p, 9, "", false, "tie", "member c says: hashes x and y"},
+		{"a tie, and somebody is lost", change("c", both(failed(""), differ(9)), "b", gone), p, 10, "", false, "tie", "member c says"},
+		{"a tie, of those who are left", change("a", gone, "b", gone, "c", both(failed(""), differ(9)), "d", gone), p, 10, "", false, "tie", "member c says"},
+		{"a joiner sees a tie", and(all4(fresh), node("e", both(starts, differ(9)))), p, 100, "", false, "", ""},
+		{"a joiner sees a tie while others are awaited", and(three, node("e", both(starts, differ(70.1)))), least(4), 100, "", false, "", "waits for members"},
+		{"a joiner sees a tie for long", and(three, node("e", both(starts, differ(70)))), least(4), 100, "", false, "tie", "node e cannot join: hashes x and y"},
+		{"a joiner sees a tie, and another one has come", and(three, node("e", both(starts, differ(70))), node("f", both(level, fresh))), least(4), 100, "a c d f", false, "", "joins: f"},
+
 		// The last State.
 		{"some have it", change("a", done, "b", done), p, 9.5, "", false, "", "waits for the last digests"},
 		{"some have it, another is level", and(change("a", done), node("e", level)), p, 9.5, "", false, "", "waits for the last digests"},
@@ -169,7 +184,7 @@ func TestViewAtWorkByTable(t *testing.T) {
 		if d.Next != nil {
 			got = strings.ReplaceAll(memberNames(d.Next.Members), ",", "")
 		}
-		end := map[bool]string{d.Done: "done", d.Fail: "fail", d.Empty: "empty", d.Free != nil: "free"}[true]
+		end := map[bool]string{d.Done: "done", d.Fail: "fail", d.Empty: "empty", d.Free != nil: "free", d.Tie != nil: "tie"}[true]
 		if got != c.members || d.Now == c.soft && got != "" || end != c.end || !strings.Contains(d.Why, c.why) || c.why == "" && d.Why != "" {
 			t.Errorf("%s: members %q, now %v, %s, why %q; want %q, %v, %s, %q", c.name, got, d.Now, end, d.Why, c.members, !c.soft, c.end, c.why)
 		}
@@ -293,6 +308,9 @@ func TestDecideWhateverHappens(t *testing.T) {
 			}
 			if one(6) {
 				m.Phase, m.Problem = phases[r.IntN(len(phases))], "x"
+				if one(8) {
+					m.Tie = &pb.Tie{}
+				}
 			}
 			m.Gone, m.Dead, m.Draining = one(6), one(6), one(6)
 			if other := r.IntN(n); one(6) && other != i {
@@ -327,7 +345,7 @@ func TestDecideWhateverHappens(t *testing.T) {
 				sound++
 			}
 		}
-		if lost > 0 && sound >= p.Min && d.Next == nil && !d.Done {
+		if lost > 0 && sound >= p.Min && d.Next == nil && !d.Done && d.Tie == nil {
 			t.Fatalf("%d members are lost and %d are well, but %+v of %+v", lost, sound, d, reports)
 		}
 		if d.Next != nil {

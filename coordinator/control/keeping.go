@@ -143,6 +143,8 @@ func (c *core) saved(now time.Time, r *run, n *node, list []*pb.Saved) {
 		if i := slices.IndexFunc(r.committed, func(k *kept) bool { return k.manifest.Step == s.Step }); i >= 0 {
 			if k := r.committed[i]; k.manifest.Digest == s.Digest {
 				c.send(n, committedOrder(r, k)) // it came too late to be named, and may be of use
+			} else {
+				c.say(now, r, slog.LevelError, "node %s saved another State of step %d than the checkpoint has: one of them is wrong", n.id.Name, s.Step)
 			}
 			continue
 		}

@@ -138,6 +138,7 @@ func (c *core) resume(now time.Time, r *run) (step uint64, err error) {
 func (r *run) reopen(now time.Time) {
 	r.state, r.why, r.ended, r.result = pb.RunState_RUN_QUEUED, "", time.Time{}, nil
 	r.stopping, r.stopped, r.unkept, r.digest, r.holders = false, false, false, nil, nil
+	r.stuck = 0
 	r.view, r.from, r.retry, r.empty = nil, nil, time.Time{}, time.Time{}
 	r.waits = now
 	clear(r.members)

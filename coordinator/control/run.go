@@ -29,7 +29,8 @@ type run struct {
 
 	state    pb.RunState
 	why      string
-	stopping bool // somebody asked
+	stopping bool   // somebody asked
+	stuck    uint64 // the step that was not made when members had different States last; 0: never
 
 	missing map[spec.Sum]int64 // files that the coordinator lacks, with their sizes
 	offers  int                // uploads under way
@@ -78,6 +79,8 @@ type member struct {
 	entered     uint64    // number of the view it is in
 	draining    bool
 	fatal       bool
+	tie         *pb.Tie
+	tieAt       time.Time
 	step        uint64
 	laneSeconds float64
 	bytesSent   uint64
@@ -103,8 +106,12 @@ func newRun(e *entry) *run {
 		r.state, r.why = e.info.State, e.info.Why
 	case n > 0:
 		r.resume(e.views[n-1], e.steps)
-		r.stopping = e.halting
+		r.stopping, r.stuck = e.halting, e.stuck
 		r.remember(e.views, e.fresh)
+		if e.waits {
+			r.state, r.why, r.view, r.expect = pb.RunState_RUN_QUEUED, "", nil, 0
+			clear(r.members)
+		}
 	}
 	return r
 }
@@ -216,6 +223,8 @@ func (c *core) stop(now time.Time, r *run) error {
 	switch {
 	case r.over():
 		return refusal{fmt.Sprintf("run %s has ended already: %s", r.id, strings.TrimSuffix(stateName(r.state)+" "+r.why, " "))}
+	case r.waiting() && len(r.committed) > 0:
+		c.end(now, r, pb.RunState_RUN_STOPPED, fmt.Sprintf("before it went on from the checkpoint of step %d", r.committed[0].manifest.Step))
 	case r.waiting():
 		c.end(now, r, pb.RunState_RUN_STOPPED, "before its first step")
 	case r.unkept:
@@ -270,7 +279,10 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 	r.version++
 	m.addr, m.step, m.laneSeconds, m.bytesSent = n.addr, b.Step, b.LaneSeconds, b.BytesSent
 	m.problem, m.fatal, m.stopped, m.draining = b.Error, b.Fatal, b.Stopped, b.Draining
-	m.entered = b.ViewNumber
+	if m.entered = b.ViewNumber; m.tie == nil && b.Tie != nil {
+		m.tieAt = now
+	}
+	m.tie = b.Tie
 	if v := r.view; v != nil && (b.ViewIncarnation > c.incarnation || b.ViewIncarnation == v.Incarnation && b.ViewNumber > v.Number) {
 		c.inquire(now, n) // the journal is older than what this node does
 	}
@@ -377,7 +389,7 @@ func (c *core) watch(now time.Time, r *run) {
 	r.balance(now, reports, p)
 	p.Uneven = r.uneven
 	d := decide(now, r.view, reports, p)
-	if d.Why != r.why && d.Next == nil && !d.Fail && !d.Done && !d.Quiet && d.Why != "" {
+	if d.Why != r.why && d.Next == nil && !d.Fail && !d.Done && d.Tie == nil && !d.Quiet && d.Why != "" {
 		c.say(now, r, slog.LevelInfo, "%s", d.Why)
 	}
 	still := ""
@@ -398,8 +410,8 @@ func (c *core) watch(now time.Time, r *run) {
 	case d.Fail:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("%s (after step %d)", d.Why, r.progress.step))
 		return
-	case d.Empty && r.stopping:
-		c.end(now, r, pb.RunState_RUN_STOPPED, fmt.Sprintf("after step %d of %d, without its State: all members are lost", r.progress.step, r.spec.Steps))
+	case d.Tie != nil:
+		c.reload(now, r, d.Tie.Tie.Step, d.Why)
 		return
 	case d.Done && c.awaitsLast(now, r):
 	case d.Done:
@@ -416,7 +428,7 @@ func (c *core) watch(now time.Time, r *run) {
 		r.members[m.Node].phase = pb.Phase_PHASE_LEAVING
 		c.release(now, r, c.nodes[m.Node], "it wants to leave")
 	}
-	if r.view != nil {
+	if r.view != nil && !r.over() {
 		c.clear(now, r)
 	}
 }
@@ -454,6 +466,9 @@ func (c *core) clear(now time.Time, r *run) {
 		case m.draining && m.entered == 0: // it has finished its step and left its seat
 			c.release(now, r, n, "it wanted to leave")
 			delete(r.members, n.id)
+		case m.phase == pb.Phase_PHASE_FAILED && m.tie != nil: // it was away when the run was made again from a checkpoint
+			c.release(now, r, n, "the run went on without its State")
+			delete(r.members, n.id)
 		case m.phase == pb.Phase_PHASE_FAILED:
 			r.left[n.id] = m.problem
 			c.say(now, r, slog.LevelError, "node %s cannot take part: %s", n.id.Name, m.problem)
@@ -479,37 +494,6 @@ func (r *run) balance(now time.Time, reports []report, p policy) {
 	}
 }
 
-// hope waits for a member to come back when all are lost. In the end the run begins again, which ends with the same bits. While
-// no node attends at all, nothing would be won by that, and the members may be at work: the coordinator may be cut off.
-func (c *core) hope(now time.Time, r *run) {
-	attended := func(n *node) bool { return n.session != 0 && now.Sub(n.alive) < c.timing.Silence }
-	if r.empty.IsZero() || !slices.ContainsFunc(c.sorted(), attended) {
-		r.empty = now
-	}
-	if now.Sub(r.empty) >= c.timing.Hope {
-		c.startOver(now, r, "no member came back")
-	}
-}
-
-// startOver lets r begin again, or go on from its last checkpoint, with whatever nodes there are. It ends with the same bits.
-func (c *core) startOver(now time.Time, r *run, why string) {
-	again := "the run begins again"
-	if len(r.committed) > 0 {
-		again = "the run goes on from a checkpoint"
-	}
-	c.say(now, r, slog.LevelWarn, "%s in %v: %s", why, c.timing.Hope, again)
-	for _, n := range c.sorted() {
-		c.release(now, r, n, again)
-	}
-	r.from, r.waits = nil, now
-	r.view, r.empty, r.state, r.why, r.expect = nil, time.Time{}, pb.RunState_RUN_QUEUED, "", 0
-	r.holders, r.digest, r.retry = nil, nil, time.Time{}
-	if len(r.committed) == 0 {
-		r.progress = newProgress(r.spec, r.progress.steps)
-	}
-	clear(r.members)
-}
-
 // policy is what decide goes by. A run that is to stop makes no more than one step, for which the members that are left do.
 func (c *core) policy(r *run) policy {
 	p := policy{
@@ -529,7 +513,7 @@ func (c *core) reports(now time.Time, r *run) []report {
 		p := report{
 			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Lane: m.laneSeconds,
 			Draining: m.draining, NotYet: r.notYet(m.id.Name),
-			Problem: m.problem, Fatal: m.fatal, Lost: m.lost, Why: m.lostWhy, LostAt: m.lostAt, Gone: !m.alive.After(now.Add(-c.timing.Silence)),
+			Problem: m.problem, Fatal: m.fatal, Tie: m.tie, TieAt: m.tieAt, Lost: m.lost, Why: m.lostWhy, LostAt: m.lostAt, Gone: !m.alive.After(now.Add(-c.timing.Silence)),
 		}
 		if n := c.nodes[m.id]; n != nil && (n.run == r || r.view == nil) {
 			p.Gone, p.Dead, p.Alive = n.session == 0, n.dead, n.alive
@@ -548,7 +532,8 @@ func (c *core) finish(now time.Time, r *run, why string) {
 			continue
 		}
 		if len(r.holders) > 0 && !bytes.Equal(m.digest, r.digest) {
-			c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x: one of them computes wrongly; please report", r.holders[0].Node.Name, r.digest, s.Node.Name, m.digest))
+			why := fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x", r.holders[0].Node.Name, r.digest, s.Node.Name, m.digest)
+			c.reload(now, r, m.step, why)
 			return
 		}
 		r.digest, r.stopped = m.digest, r.stopped || m.stopped
@@ -584,7 +569,7 @@ func (c *core) collected(now time.Time, r *run, err error) {
 			c.say(now, r, slog.LevelWarn, "the last State cannot be fetched: %v; trying again", err)
 		}
 		if r.retry, r.why = now.Add(c.timing.Keep), err.Error(); now.Sub(r.empty) >= c.timing.Hope {
-			c.startOver(now, r, "no member that has the last State answered")
+			c.startOver(now, r, fmt.Sprintf("no member that has the last State answered in %v", c.timing.Hope))
 		}
 	case err != nil:
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("keep the last State: %v", err))

@@ -27,10 +27,11 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 //
 //	attend NODE [class=C] [boot=N]             a session begins; with boot, of a process that was started again
 //	break NODE                                 it ends without a word
-//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining] [lane=S] [run=R]
+//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [tie=N] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining] [lane=S] [run=R]
 //	ready NODE …   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes; who trains
 //	prepare NODE …   join NODE …                                         has entered the latest view
 //	step NODE N                                rank 0 reports step N; everybody else beats
+//	save NODE … step=N                         each has pieces of a State, as many as are needed to read it
 //	dead NODE / live NODE                      gossip
 //	launch RUN [lanes=N] [min=N] [max=N] [expect=N] [class=C] [missing=N]
 //	arrive RUN                                 all its files
@@ -97,6 +98,7 @@ type actor struct {
 	beat    *pb.Beat
 	session uint64
 	beatAt  time.Time
+	kept    []*pb.Kept // of checkpoints
 }
 
 func newPlay(t testing.TB) *play {
@@ -159,6 +161,8 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 		}
 	case "step":
 		return p.step(args[0], args[1])
+	case "save":
+		p.save(args, uint64(number(opts, "step", 0)))
 	case "dead", "live":
 		kind := map[string]cluster.EventKind{"dead": cluster.Lost, "live": cluster.Joined}[verb]
 		p.core.heard(cluster.Event{Kind: kind, Peer: cluster.Peer{Node: p.nodes[args[0]].beat.Node.ID()}})
@@ -221,8 +225,9 @@ func (p *play) attend(name string, opts map[string]string) error {
 		a.beat.Class = opts["class"]
 	}
 	p.session++
-	a.session, a.beatAt = p.session, p.now
+	a.session, a.beatAt, a.beat.Kept = p.session, p.now, a.kept
 	_, err := p.core.attend(p.now, a.session, a.beat)
+	a.beat.Kept = nil
 	if err == nil && p.nodes[name] == nil {
 		p.order = append(p.order, name)
 	}
@@ -264,6 +269,10 @@ func (p *play) change(name string, opts map[string]string) {
 			b.Draining = true
 		case "fatal":
 			b.Fatal = true
+		case "tie":
+			if b.Tie = nil; value != "none" {
+				b.Tie = &pb.Tie{Step: uint64(number(opts, "tie", 0))}
+			}
 		case "stopped":
 			b.Stopped = true
 		case "run":
@@ -278,6 +287,7 @@ func (p *play) change(name string, opts map[string]string) {
 	}
 	if b.Phase == pb.Phase_PHASE_IDLE {
 		b.Error, b.LostPeer, b.Digest, b.Stopped, b.Step, b.View, b.Totals = "", "", nil, false, 0, 0, nil
+		b.Fatal, b.Tie = false, nil
 	}
 	if b.Phase == pb.Phase_PHASE_TRAINING || b.Phase == pb.Phase_PHASE_FINISHED {
 		if r := p.core.find(b.Run); r != nil && r.view != nil && opts["out"] == "" {
@@ -308,6 +318,27 @@ func (p *play) step(name, number string) error {
 	b.Made = []*pb.FirstStep{{View: b.ViewNumber, Step: n}} // of a view's, the first one counts
 	p.beat(name)
 	return nil
+}
+
+// save lets nodes report pieces of a State.
+func (p *play) save(names []string, step uint64) {
+	for i, name := range names {
+		b := p.nodes[name].beat
+		r := p.core.find(b.Run)
+		hash := r.spec.Hash()
+		s := &pb.Saved{Run: b.Run, Spec: hash[:], Step: step, Data: 2, Digest: bytes.Repeat([]byte{byte(step)}, 32), Size: 100}
+		for j := range s.Data {
+			s.Pieces = append(s.Pieces, &pb.SavedPiece{Index: s.Data*int32(i) + j, Sha256: make([]byte, 32)})
+		}
+		k := &pb.Kept{Run: b.Run, Step: step, Digest: s.Digest[:8], Data: s.Data}
+		for _, piece := range s.Pieces {
+			k.Pieces = append(k.Pieces, piece.Index)
+		}
+		p.nodes[name].kept = append(p.nodes[name].kept, k)
+		b.Saved = []*pb.Saved{s}
+		p.beat(name)
+		b.Saved = nil
+	}
 }
 
 // described answers for a node.
@@ -442,6 +473,9 @@ func orderText(o *pb.Order) string {
 		if o.Assign.Join {
 			return fmt.Sprintf("join %s with State from %s", o.Assign.Run, strings.Join(o.Assign.Peers, ", "))
 		}
+		if o.Assign.From != nil {
+			return fmt.Sprintf("assign %s from a checkpoint, with pieces on %d nodes", o.Assign.Run, len(o.Assign.From.Holders))
+		}
 		return "assign " + o.Assign.Run
 	case *pb.Order_View:
 		if o.View.Now {
@@ -450,6 +484,8 @@ func orderText(o *pb.Order) string {
 		return fmt.Sprintf("view %d", o.View.Number)
 	case *pb.Order_Leave:
 		return "leave"
+	case *pb.Order_Committed:
+		return "a checkpoint of " + o.Committed.Run
 	case *pb.Order_Release:
 		return fmt.Sprintf("release %s (%s)", o.Release.Run, o.Release.Why)
 	case *pb.Order_Stop:

@@ -31,6 +31,8 @@ type report struct {
 
 	Problem string    // with PHASE_FAILED: why
 	Fatal   bool      // with PHASE_FAILED: any other member would fail as well
+	Tie     *pb.Tie   // with PHASE_FAILED: of the members; with PHASE_JOINING: of their copies; nil: none was found
+	TieAt   time.Time // when it first said so
 	Lost    string    // the member to which it lost its link
 	Why     pb.Loss   // how
 	LostAt  time.Time // when it first said so
@@ -107,6 +109,7 @@ type decision struct {
 	Done  bool          // every member that is left has the last State
 	Fail  bool          // the run cannot go on
 	Empty bool          // all members are lost
+	Tie   *report       // who found that members have different States and nobody can tell which is right; Why says it
 	Free  []report      // members to let go although State goes with them
 	Quiet bool          // Why is no news for people
 	Why   string        // in words: what is waited for, why this view, or why the run ended
@@ -239,6 +242,8 @@ func uneven(cur *view.View, members []report, p policy) bool {
 func keep(now time.Time, cur *view.View, reports []report, p policy) decision {
 	s := take(now, cur, reports, p)
 	switch {
+	case s.tie != nil:
+		return decision{Tie: s.tie, Why: fmt.Sprintf("member %s says: %s", s.tie.Node.Name, s.tie.Problem)}
 	case s.fatal != "":
 		return decision{Fail: true, Why: s.fatal}
 	case s.finished > 0 && len(s.unfinished) == 0:
@@ -274,6 +279,8 @@ type scene struct {
 	entered           bool     // all members that are left are in the view
 	deaf              bool     // nobody was heard within Grace
 	fatal, failed     string
+	tie               *report // a member that found one
+	doubt             *report // a node that cannot join for one
 }
 
 // loss is a member that is lost.
@@ -330,6 +337,9 @@ func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
 			s.done = append(s.done, r)
 		case r.Phase == pb.Phase_PHASE_IDLE, r.Phase == pb.Phase_PHASE_PREPARING, r.Phase == pb.Phase_PHASE_JOINING, r.Phase == pb.Phase_PHASE_READY:
 			s.onTheWay = append(s.onTheWay, r) // idle: it has just been told
+			if r.Tie != nil && s.doubt == nil {
+				s.doubt = &r
+			}
 		}
 	}
 	if len(members) < len(cur.Members) {
@@ -348,6 +358,8 @@ func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
 			s.unfinished = append(s.unfinished, m.Node.Name)
 		}
 		switch {
+		case m.Phase == pb.Phase_PHASE_FAILED && m.Tie != nil && s.tie == nil:
+			s.tie = &m
 		case m.Phase == pb.Phase_PHASE_FAILED && m.Fatal:
 			s.fatal = cmp.Or(s.fatal, fmt.Sprintf("member %s failed: %s", m.Node.Name, m.Problem))
 		case m.Phase == pb.Phase_PHASE_FAILED:
@@ -397,6 +409,8 @@ func (s *scene) next(now time.Time, cur *view.View, p policy) decision {
 		return decision{Free: leave, Why: fmt.Sprintf("%s %s; no other member has State", names(leave), verb(leave, "leaves", "leave"))}
 	case len(leave) > 0 && len(stay)+len(come)+len(leave) >= p.Min:
 		return decision{Why: fmt.Sprintf("%s %s to leave, but members.min is %d: waits for another node", names(leave), verb(leave, "wants", "want"), p.Min)}
+	case s.doubt != nil && now.Sub(s.doubt.TieAt) >= p.Hope: // they do not come together, and so cannot find out
+		return decision{Tie: s.doubt, Why: fmt.Sprintf("node %s cannot join: %s", s.doubt.Node.Name, s.doubt.Problem)}
 	default:
 		why := fmt.Sprintf("waits for members: members.min is %d, has %s", p.Min, names(slices.Concat(stay, come, leave)))
 		if len(s.lost) > 0 {

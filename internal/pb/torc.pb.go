@@ -453,6 +453,7 @@ type Beat struct {
 	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"`    // id of the cluster that the node joined
 	Made            []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`          // views behind its State, as far as the coordinator may not know them
 	Protocol        uint32                 `protobuf:"varint,33,opt,name=protocol,proto3" json:"protocol,omitempty"` // pb.Protocol of the node
+	Tie             *Tie                   `protobuf:"bytes,34,opt,name=tie,proto3" json:"tie,omitempty"`            // what a greeting in its view came to; with PHASE_JOINING: what copies of State came to
 	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`        // pieces that have become durable
 	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`          // first beat of a session: what the node keeps of checkpoints
 	unknownFields   protoimpl.UnknownFields
@@ -706,6 +707,13 @@ func (x *Beat) GetProtocol() uint32 {
 	return 0
 }
 
+func (x *Beat) GetTie() *Tie {
+	if x != nil {
+		return x.Tie
+	}
+	return nil
+}
+
 func (x *Beat) GetSaved() []*Saved {
 	if x != nil {
 		return x.Saved
@@ -718,6 +726,51 @@ func (x *Beat) GetKept() []*Kept {
 		return x.Kept
 	}
 	return nil
+}
+
+// Tie says that members have different States of one place, and that no majority tells which is right.
+type Tie struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"` // after which
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tie) Reset() {
+	*x = Tie{}
+	mi := &file_torc_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tie) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tie) ProtoMessage() {}
+
+func (x *Tie) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tie.ProtoReflect.Descriptor instead.
+func (*Tie) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Tie) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
 }
 
 // Totals are sums over the committed steps of a run.
@@ -734,7 +787,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_torc_proto_msgTypes[4]
+	mi := &file_torc_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +799,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[4]
+	mi := &file_torc_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +812,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{4}
+	return file_torc_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Totals) GetStep() uint64 {
@@ -817,7 +870,7 @@ type StepReport struct {
 
 func (x *StepReport) Reset() {
 	*x = StepReport{}
-	mi := &file_torc_proto_msgTypes[5]
+	mi := &file_torc_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +882,7 @@ func (x *StepReport) String() string {
 func (*StepReport) ProtoMessage() {}
 
 func (x *StepReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[5]
+	mi := &file_torc_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +895,7 @@ func (x *StepReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepReport.ProtoReflect.Descriptor instead.
 func (*StepReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{5}
+	return file_torc_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StepReport) GetStep() uint64 {
@@ -942,7 +995,7 @@ type RefreshReport struct {
 
 func (x *RefreshReport) Reset() {
 	*x = RefreshReport{}
-	mi := &file_torc_proto_msgTypes[6]
+	mi := &file_torc_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1007,7 @@ func (x *RefreshReport) String() string {
 func (*RefreshReport) ProtoMessage() {}
 
 func (x *RefreshReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[6]
+	mi := &file_torc_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1020,7 @@ func (x *RefreshReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshReport.ProtoReflect.Descriptor instead.
 func (*RefreshReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{6}
+	return file_torc_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RefreshReport) GetStep() uint64 {
@@ -1018,7 +1071,7 @@ type RefreshedWeight struct {
 
 func (x *RefreshedWeight) Reset() {
 	*x = RefreshedWeight{}
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1083,7 @@ func (x *RefreshedWeight) String() string {
 func (*RefreshedWeight) ProtoMessage() {}
 
 func (x *RefreshedWeight) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[7]
+	mi := &file_torc_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1096,7 @@ func (x *RefreshedWeight) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshedWeight.ProtoReflect.Descriptor instead.
 func (*RefreshedWeight) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{7}
+	return file_torc_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RefreshedWeight) GetName() string {
@@ -1092,7 +1145,7 @@ type RefreshShare struct {
 
 func (x *RefreshShare) Reset() {
 	*x = RefreshShare{}
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1157,7 @@ func (x *RefreshShare) String() string {
 func (*RefreshShare) ProtoMessage() {}
 
 func (x *RefreshShare) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[8]
+	mi := &file_torc_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1170,7 @@ func (x *RefreshShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshShare.ProtoReflect.Descriptor instead.
 func (*RefreshShare) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{8}
+	return file_torc_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RefreshShare) GetMember() string {
@@ -1152,7 +1205,7 @@ type ValidationReport struct {
 
 func (x *ValidationReport) Reset() {
 	*x = ValidationReport{}
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1217,7 @@ func (x *ValidationReport) String() string {
 func (*ValidationReport) ProtoMessage() {}
 
 func (x *ValidationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[9]
+	mi := &file_torc_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1230,7 @@ func (x *ValidationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidationReport.ProtoReflect.Descriptor instead.
 func (*ValidationReport) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{9}
+	return file_torc_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ValidationReport) GetStep() uint64 {
@@ -1220,7 +1273,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1285,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[10]
+	mi := &file_torc_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1298,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{10}
+	return file_torc_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Order) GetKind() isOrder_Kind {
@@ -1378,7 +1431,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1443,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[11]
+	mi := &file_torc_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1456,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{11}
+	return file_torc_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Assignment) GetRun() string {
@@ -1460,7 +1513,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1525,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[12]
+	mi := &file_torc_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1538,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{12}
+	return file_torc_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *File) GetSha256() []byte {
@@ -1532,7 +1585,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1597,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[13]
+	mi := &file_torc_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1610,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{13}
+	return file_torc_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *View) GetRun() string {
@@ -1628,7 +1681,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1693,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[14]
+	mi := &file_torc_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1706,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{14}
+	return file_torc_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Member) GetNode() *NodeID {
@@ -1694,7 +1747,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1759,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[15]
+	mi := &file_torc_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1772,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{15}
+	return file_torc_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Release) GetRun() string {
@@ -1745,7 +1798,7 @@ type StopRun struct {
 
 func (x *StopRun) Reset() {
 	*x = StopRun{}
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1810,7 @@ func (x *StopRun) String() string {
 func (*StopRun) ProtoMessage() {}
 
 func (x *StopRun) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[16]
+	mi := &file_torc_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1823,7 @@ func (x *StopRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRun.ProtoReflect.Descriptor instead.
 func (*StopRun) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{16}
+	return file_torc_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopRun) GetRun() string {
@@ -1788,7 +1841,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1853,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[17]
+	mi := &file_torc_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1866,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{17}
+	return file_torc_proto_rawDescGZIP(), []int{18}
 }
 
 type LaunchRequest struct {
@@ -1828,7 +1881,7 @@ type LaunchRequest struct {
 
 func (x *LaunchRequest) Reset() {
 	*x = LaunchRequest{}
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1893,7 @@ func (x *LaunchRequest) String() string {
 func (*LaunchRequest) ProtoMessage() {}
 
 func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[18]
+	mi := &file_torc_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1906,7 @@ func (x *LaunchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchRequest.ProtoReflect.Descriptor instead.
 func (*LaunchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{18}
+	return file_torc_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LaunchRequest) GetName() string {
@@ -1894,7 +1947,7 @@ type LaunchReply struct {
 
 func (x *LaunchReply) Reset() {
 	*x = LaunchReply{}
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1959,7 @@ func (x *LaunchReply) String() string {
 func (*LaunchReply) ProtoMessage() {}
 
 func (x *LaunchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[19]
+	mi := &file_torc_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +1972,7 @@ func (x *LaunchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchReply.ProtoReflect.Descriptor instead.
 func (*LaunchReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{19}
+	return file_torc_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LaunchReply) GetRun() string {
@@ -1947,7 +2000,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2012,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[20]
+	mi := &file_torc_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2025,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{20}
+	return file_torc_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Chunk) GetSha256() []byte {
@@ -2004,7 +2057,7 @@ type OfferReply struct {
 
 func (x *OfferReply) Reset() {
 	*x = OfferReply{}
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2069,7 @@ func (x *OfferReply) String() string {
 func (*OfferReply) ProtoMessage() {}
 
 func (x *OfferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[21]
+	mi := &file_torc_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2082,7 @@ func (x *OfferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferReply.ProtoReflect.Descriptor instead.
 func (*OfferReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{21}
+	return file_torc_proto_rawDescGZIP(), []int{22}
 }
 
 type FetchRequest struct {
@@ -2041,7 +2094,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2106,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[22]
+	mi := &file_torc_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2119,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{22}
+	return file_torc_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FetchRequest) GetSha256() []byte {
@@ -2084,7 +2137,7 @@ type RunsRequest struct {
 
 func (x *RunsRequest) Reset() {
 	*x = RunsRequest{}
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2149,7 @@ func (x *RunsRequest) String() string {
 func (*RunsRequest) ProtoMessage() {}
 
 func (x *RunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[23]
+	mi := &file_torc_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2162,7 @@ func (x *RunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsRequest.ProtoReflect.Descriptor instead.
 func (*RunsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{23}
+	return file_torc_proto_rawDescGZIP(), []int{24}
 }
 
 type RunsReply struct {
@@ -2121,7 +2174,7 @@ type RunsReply struct {
 
 func (x *RunsReply) Reset() {
 	*x = RunsReply{}
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2186,7 @@ func (x *RunsReply) String() string {
 func (*RunsReply) ProtoMessage() {}
 
 func (x *RunsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[24]
+	mi := &file_torc_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2199,7 @@ func (x *RunsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunsReply.ProtoReflect.Descriptor instead.
 func (*RunsReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{24}
+	return file_torc_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RunsReply) GetRuns() []*RunInfo {
@@ -2184,7 +2237,7 @@ type RunInfo struct {
 
 func (x *RunInfo) Reset() {
 	*x = RunInfo{}
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2249,7 @@ func (x *RunInfo) String() string {
 func (*RunInfo) ProtoMessage() {}
 
 func (x *RunInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[25]
+	mi := &file_torc_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2262,7 @@ func (x *RunInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunInfo.ProtoReflect.Descriptor instead.
 func (*RunInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{25}
+	return file_torc_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RunInfo) GetRun() string {
@@ -2371,7 +2424,7 @@ type MemberInfo struct {
 
 func (x *MemberInfo) Reset() {
 	*x = MemberInfo{}
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2436,7 @@ func (x *MemberInfo) String() string {
 func (*MemberInfo) ProtoMessage() {}
 
 func (x *MemberInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[26]
+	mi := &file_torc_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2449,7 @@ func (x *MemberInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberInfo.ProtoReflect.Descriptor instead.
 func (*MemberInfo) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{26}
+	return file_torc_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MemberInfo) GetNode() *NodeID {
@@ -2485,7 +2538,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2550,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[27]
+	mi := &file_torc_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2563,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{27}
+	return file_torc_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StatusRequest) GetRun() string {
@@ -2532,7 +2585,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2597,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[28]
+	mi := &file_torc_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2610,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{28}
+	return file_torc_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -2597,7 +2650,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2662,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[29]
+	mi := &file_torc_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2675,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{29}
+	return file_torc_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FollowRequest) GetRun() string {
@@ -2643,7 +2696,7 @@ type RunEvent struct {
 
 func (x *RunEvent) Reset() {
 	*x = RunEvent{}
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2708,7 @@ func (x *RunEvent) String() string {
 func (*RunEvent) ProtoMessage() {}
 
 func (x *RunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[30]
+	mi := &file_torc_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2721,7 @@ func (x *RunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEvent.ProtoReflect.Descriptor instead.
 func (*RunEvent) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{30}
+	return file_torc_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RunEvent) GetInfo() *RunInfo {
@@ -2701,7 +2754,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2766,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[31]
+	mi := &file_torc_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2779,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{31}
+	return file_torc_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StopRequest) GetRun() string {
@@ -2745,7 +2798,7 @@ type StopReply struct {
 
 func (x *StopReply) Reset() {
 	*x = StopReply{}
-	mi := &file_torc_proto_msgTypes[32]
+	mi := &file_torc_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2810,7 @@ func (x *StopReply) String() string {
 func (*StopReply) ProtoMessage() {}
 
 func (x *StopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[32]
+	mi := &file_torc_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2823,7 @@ func (x *StopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReply.ProtoReflect.Descriptor instead.
 func (*StopReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{32}
+	return file_torc_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopReply) GetRun() *RunInfo {
@@ -2790,7 +2843,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_torc_proto_msgTypes[33]
+	mi := &file_torc_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2802,7 +2855,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[33]
+	mi := &file_torc_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2815,7 +2868,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{33}
+	return file_torc_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LogsRequest) GetRun() string {
@@ -2844,7 +2897,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_torc_proto_msgTypes[34]
+	mi := &file_torc_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +2909,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[34]
+	mi := &file_torc_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +2922,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{34}
+	return file_torc_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LogLine) GetUnixNano() int64 {
@@ -2912,7 +2965,7 @@ type StateRequest struct {
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +2977,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +2990,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{35}
+	return file_torc_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StateRequest) GetRun() string {
@@ -2978,7 +3031,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3043,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3056,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{36}
+	return file_torc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CopyRequest) GetRun() string {
@@ -3037,7 +3090,7 @@ type StateCopy struct {
 
 func (x *StateCopy) Reset() {
 	*x = StateCopy{}
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3102,7 @@ func (x *StateCopy) String() string {
 func (*StateCopy) ProtoMessage() {}
 
 func (x *StateCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3115,7 @@ func (x *StateCopy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCopy.ProtoReflect.Descriptor instead.
 func (*StateCopy) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{37}
+	return file_torc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StateCopy) GetStep() uint64 {
@@ -3132,7 +3185,7 @@ type FirstStep struct {
 
 func (x *FirstStep) Reset() {
 	*x = FirstStep{}
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3197,7 @@ func (x *FirstStep) String() string {
 func (*FirstStep) ProtoMessage() {}
 
 func (x *FirstStep) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3210,7 @@ func (x *FirstStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstStep.ProtoReflect.Descriptor instead.
 func (*FirstStep) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{38}
+	return file_torc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FirstStep) GetView() uint64 {
@@ -3184,7 +3237,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3249,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3262,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{39}
+	return file_torc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RecordsRequest) GetRun() string {
@@ -3238,7 +3291,7 @@ type RecordPart struct {
 
 func (x *RecordPart) Reset() {
 	*x = RecordPart{}
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3303,7 @@ func (x *RecordPart) String() string {
 func (*RecordPart) ProtoMessage() {}
 
 func (x *RecordPart) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3316,7 @@ func (x *RecordPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPart.ProtoReflect.Descriptor instead.
 func (*RecordPart) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{40}
+	return file_torc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RecordPart) GetSize() int64 {
@@ -3305,7 +3358,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3370,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3383,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{41}
+	return file_torc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Record) GetStep() uint64 {
@@ -3410,7 +3463,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3475,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3488,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{42}
+	return file_torc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CatchUp) GetRecords() []*Record {
@@ -3481,7 +3534,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3493,7 +3546,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3506,7 +3559,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{43}
+	return file_torc_proto_rawDescGZIP(), []int{44}
 }
 
 type Description struct {
@@ -3522,7 +3575,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3587,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3600,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{44}
+	return file_torc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Description) GetCluster() string {
@@ -3594,7 +3647,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3659,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3619,7 +3672,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{45}
+	return file_torc_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -3637,7 +3690,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +3702,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +3715,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{46}
+	return file_torc_proto_rawDescGZIP(), []int{47}
 }
 
 type AuditRequest struct {
@@ -3674,7 +3727,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3739,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3752,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{47}
+	return file_torc_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AuditRequest) GetRun() string {
@@ -3719,7 +3772,7 @@ type AuditReply struct {
 
 func (x *AuditReply) Reset() {
 	*x = AuditReply{}
-	mi := &file_torc_proto_msgTypes[48]
+	mi := &file_torc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3731,7 +3784,7 @@ func (x *AuditReply) String() string {
 func (*AuditReply) ProtoMessage() {}
 
 func (x *AuditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[48]
+	mi := &file_torc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3744,7 +3797,7 @@ func (x *AuditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditReply.ProtoReflect.Descriptor instead.
 func (*AuditReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{48}
+	return file_torc_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AuditReply) GetRun() *RunInfo {
@@ -3775,7 +3828,7 @@ type ViewSteps struct {
 
 func (x *ViewSteps) Reset() {
 	*x = ViewSteps{}
-	mi := &file_torc_proto_msgTypes[49]
+	mi := &file_torc_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3840,7 @@ func (x *ViewSteps) String() string {
 func (*ViewSteps) ProtoMessage() {}
 
 func (x *ViewSteps) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[49]
+	mi := &file_torc_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3853,7 @@ func (x *ViewSteps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewSteps.ProtoReflect.Descriptor instead.
 func (*ViewSteps) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{49}
+	return file_torc_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ViewSteps) GetView() *View {
@@ -3863,7 +3916,7 @@ const file_torc_proto_rawDesc = "" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
 	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1a\n" +
-	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\xf7\b\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\x97\t\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -3898,12 +3951,15 @@ const file_torc_proto_rawDesc = "" +
 	"\x06totals\x18\x1e \x01(\v2\x0f.torc.v1.TotalsR\x06totals\x12\x18\n" +
 	"\acluster\x18\x1f \x01(\tR\acluster\x12&\n" +
 	"\x04made\x18  \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12\x1a\n" +
-	"\bprotocol\x18! \x01(\rR\bprotocol\x12$\n" +
+	"\bprotocol\x18! \x01(\rR\bprotocol\x12\x1e\n" +
+	"\x03tie\x18\" \x01(\v2\f.torc.v1.TieR\x03tie\x12$\n" +
 	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
 	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x19\n" +
+	"\x03Tie\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\"\x8a\x01\n" +
 	"\x06Totals\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x1d\n" +
 	"\n" +
@@ -4211,7 +4267,7 @@ func file_torc_proto_rawDescGZIP() []byte {
 }
 
 var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_torc_proto_goTypes = []any{
 	(Loss)(0),                // 0: torc.v1.Loss
 	(Phase)(0),               // 1: torc.v1.Phase
@@ -4220,159 +4276,161 @@ var file_torc_proto_goTypes = []any{
 	(*JoinRequest)(nil),      // 4: torc.v1.JoinRequest
 	(*JoinReply)(nil),        // 5: torc.v1.JoinReply
 	(*Beat)(nil),             // 6: torc.v1.Beat
-	(*Totals)(nil),           // 7: torc.v1.Totals
-	(*StepReport)(nil),       // 8: torc.v1.StepReport
-	(*RefreshReport)(nil),    // 9: torc.v1.RefreshReport
-	(*RefreshedWeight)(nil),  // 10: torc.v1.RefreshedWeight
-	(*RefreshShare)(nil),     // 11: torc.v1.RefreshShare
-	(*ValidationReport)(nil), // 12: torc.v1.ValidationReport
-	(*Order)(nil),            // 13: torc.v1.Order
-	(*Assignment)(nil),       // 14: torc.v1.Assignment
-	(*File)(nil),             // 15: torc.v1.File
-	(*View)(nil),             // 16: torc.v1.View
-	(*Member)(nil),           // 17: torc.v1.Member
-	(*Release)(nil),          // 18: torc.v1.Release
-	(*StopRun)(nil),          // 19: torc.v1.StopRun
-	(*Leave)(nil),            // 20: torc.v1.Leave
-	(*LaunchRequest)(nil),    // 21: torc.v1.LaunchRequest
-	(*LaunchReply)(nil),      // 22: torc.v1.LaunchReply
-	(*Chunk)(nil),            // 23: torc.v1.Chunk
-	(*OfferReply)(nil),       // 24: torc.v1.OfferReply
-	(*FetchRequest)(nil),     // 25: torc.v1.FetchRequest
-	(*RunsRequest)(nil),      // 26: torc.v1.RunsRequest
-	(*RunsReply)(nil),        // 27: torc.v1.RunsReply
-	(*RunInfo)(nil),          // 28: torc.v1.RunInfo
-	(*MemberInfo)(nil),       // 29: torc.v1.MemberInfo
-	(*StatusRequest)(nil),    // 30: torc.v1.StatusRequest
-	(*StatusReply)(nil),      // 31: torc.v1.StatusReply
-	(*FollowRequest)(nil),    // 32: torc.v1.FollowRequest
-	(*RunEvent)(nil),         // 33: torc.v1.RunEvent
-	(*StopRequest)(nil),      // 34: torc.v1.StopRequest
-	(*StopReply)(nil),        // 35: torc.v1.StopReply
-	(*LogsRequest)(nil),      // 36: torc.v1.LogsRequest
-	(*LogLine)(nil),          // 37: torc.v1.LogLine
-	(*StateRequest)(nil),     // 38: torc.v1.StateRequest
-	(*CopyRequest)(nil),      // 39: torc.v1.CopyRequest
-	(*StateCopy)(nil),        // 40: torc.v1.StateCopy
-	(*FirstStep)(nil),        // 41: torc.v1.FirstStep
-	(*RecordsRequest)(nil),   // 42: torc.v1.RecordsRequest
-	(*RecordPart)(nil),       // 43: torc.v1.RecordPart
-	(*Record)(nil),           // 44: torc.v1.Record
-	(*CatchUp)(nil),          // 45: torc.v1.CatchUp
-	(*DescribeRequest)(nil),  // 46: torc.v1.DescribeRequest
-	(*Description)(nil),      // 47: torc.v1.Description
-	(*DrainRequest)(nil),     // 48: torc.v1.DrainRequest
-	(*DrainReply)(nil),       // 49: torc.v1.DrainReply
-	(*AuditRequest)(nil),     // 50: torc.v1.AuditRequest
-	(*AuditReply)(nil),       // 51: torc.v1.AuditReply
-	(*ViewSteps)(nil),        // 52: torc.v1.ViewSteps
-	nil,                      // 53: torc.v1.JoinRequest.LabelsEntry
-	nil,                      // 54: torc.v1.Beat.LabelsEntry
-	nil,                      // 55: torc.v1.MemberInfo.LabelsEntry
-	(*Saved)(nil),            // 56: torc.v1.Saved
-	(*Kept)(nil),             // 57: torc.v1.Kept
-	(*Save)(nil),             // 58: torc.v1.Save
-	(*Committed)(nil),        // 59: torc.v1.Committed
-	(*Resumption)(nil),       // 60: torc.v1.Resumption
+	(*Tie)(nil),              // 7: torc.v1.Tie
+	(*Totals)(nil),           // 8: torc.v1.Totals
+	(*StepReport)(nil),       // 9: torc.v1.StepReport
+	(*RefreshReport)(nil),    // 10: torc.v1.RefreshReport
+	(*RefreshedWeight)(nil),  // 11: torc.v1.RefreshedWeight
+	(*RefreshShare)(nil),     // 12: torc.v1.RefreshShare
+	(*ValidationReport)(nil), // 13: torc.v1.ValidationReport
+	(*Order)(nil),            // 14: torc.v1.Order
+	(*Assignment)(nil),       // 15: torc.v1.Assignment
+	(*File)(nil),             // 16: torc.v1.File
+	(*View)(nil),             // 17: torc.v1.View
+	(*Member)(nil),           // 18: torc.v1.Member
+	(*Release)(nil),          // 19: torc.v1.Release
+	(*StopRun)(nil),          // 20: torc.v1.StopRun
+	(*Leave)(nil),            // 21: torc.v1.Leave
+	(*LaunchRequest)(nil),    // 22: torc.v1.LaunchRequest
+	(*LaunchReply)(nil),      // 23: torc.v1.LaunchReply
+	(*Chunk)(nil),            // 24: torc.v1.Chunk
+	(*OfferReply)(nil),       // 25: torc.v1.OfferReply
+	(*FetchRequest)(nil),     // 26: torc.v1.FetchRequest
+	(*RunsRequest)(nil),      // 27: torc.v1.RunsRequest
+	(*RunsReply)(nil),        // 28: torc.v1.RunsReply
+	(*RunInfo)(nil),          // 29: torc.v1.RunInfo
+	(*MemberInfo)(nil),       // 30: torc.v1.MemberInfo
+	(*StatusRequest)(nil),    // 31: torc.v1.StatusRequest
+	(*StatusReply)(nil),      // 32: torc.v1.StatusReply
+	(*FollowRequest)(nil),    // 33: torc.v1.FollowRequest
+	(*RunEvent)(nil),         // 34: torc.v1.RunEvent
+	(*StopRequest)(nil),      // 35: torc.v1.StopRequest
+	(*StopReply)(nil),        // 36: torc.v1.StopReply
+	(*LogsRequest)(nil),      // 37: torc.v1.LogsRequest
+	(*LogLine)(nil),          // 38: torc.v1.LogLine
+	(*StateRequest)(nil),     // 39: torc.v1.StateRequest
+	(*CopyRequest)(nil),      // 40: torc.v1.CopyRequest
+	(*StateCopy)(nil),        // 41: torc.v1.StateCopy
+	(*FirstStep)(nil),        // 42: torc.v1.FirstStep
+	(*RecordsRequest)(nil),   // 43: torc.v1.RecordsRequest
+	(*RecordPart)(nil),       // 44: torc.v1.RecordPart
+	(*Record)(nil),           // 45: torc.v1.Record
+	(*CatchUp)(nil),          // 46: torc.v1.CatchUp
+	(*DescribeRequest)(nil),  // 47: torc.v1.DescribeRequest
+	(*Description)(nil),      // 48: torc.v1.Description
+	(*DrainRequest)(nil),     // 49: torc.v1.DrainRequest
+	(*DrainReply)(nil),       // 50: torc.v1.DrainReply
+	(*AuditRequest)(nil),     // 51: torc.v1.AuditRequest
+	(*AuditReply)(nil),       // 52: torc.v1.AuditReply
+	(*ViewSteps)(nil),        // 53: torc.v1.ViewSteps
+	nil,                      // 54: torc.v1.JoinRequest.LabelsEntry
+	nil,                      // 55: torc.v1.Beat.LabelsEntry
+	nil,                      // 56: torc.v1.MemberInfo.LabelsEntry
+	(*Saved)(nil),            // 57: torc.v1.Saved
+	(*Kept)(nil),             // 58: torc.v1.Kept
+	(*Save)(nil),             // 59: torc.v1.Save
+	(*Committed)(nil),        // 60: torc.v1.Committed
+	(*Resumption)(nil),       // 61: torc.v1.Resumption
 }
 var file_torc_proto_depIdxs = []int32{
 	3,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
-	53, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
+	54, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
 	3,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
-	54, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
+	55, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
 	1,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
-	8,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
-	37, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
-	9,  // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
-	12, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
+	9,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
+	38, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
+	10, // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
+	13, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
 	0,  // 9: torc.v1.Beat.lost_why:type_name -> torc.v1.Loss
-	7,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
-	41, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
-	56, // 12: torc.v1.Beat.saved:type_name -> torc.v1.Saved
-	57, // 13: torc.v1.Beat.kept:type_name -> torc.v1.Kept
-	10, // 14: torc.v1.RefreshReport.weights:type_name -> torc.v1.RefreshedWeight
-	11, // 15: torc.v1.RefreshReport.shares:type_name -> torc.v1.RefreshShare
-	14, // 16: torc.v1.Order.assign:type_name -> torc.v1.Assignment
-	16, // 17: torc.v1.Order.view:type_name -> torc.v1.View
-	18, // 18: torc.v1.Order.release:type_name -> torc.v1.Release
-	19, // 19: torc.v1.Order.stop:type_name -> torc.v1.StopRun
-	58, // 20: torc.v1.Order.save:type_name -> torc.v1.Save
-	59, // 21: torc.v1.Order.committed:type_name -> torc.v1.Committed
-	20, // 22: torc.v1.Order.leave:type_name -> torc.v1.Leave
-	15, // 23: torc.v1.Assignment.files:type_name -> torc.v1.File
-	60, // 24: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
-	17, // 25: torc.v1.View.members:type_name -> torc.v1.Member
-	3,  // 26: torc.v1.Member.node:type_name -> torc.v1.NodeID
-	15, // 27: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
-	28, // 28: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
-	2,  // 29: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
-	16, // 30: torc.v1.RunInfo.view:type_name -> torc.v1.View
-	29, // 31: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
-	12, // 32: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
-	9,  // 33: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
-	3,  // 34: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
-	1,  // 35: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
-	55, // 36: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
-	29, // 37: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
-	28, // 38: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
-	28, // 39: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
-	8,  // 40: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
-	37, // 41: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
-	28, // 42: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
-	7,  // 43: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
-	41, // 44: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
-	12, // 45: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
-	44, // 46: torc.v1.CatchUp.records:type_name -> torc.v1.Record
-	7,  // 47: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
-	12, // 48: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
-	14, // 49: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
-	16, // 50: torc.v1.Description.view:type_name -> torc.v1.View
-	28, // 51: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
-	52, // 52: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
-	16, // 53: torc.v1.ViewSteps.view:type_name -> torc.v1.View
-	4,  // 54: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	6,  // 55: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	21, // 56: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	23, // 57: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	25, // 58: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	26, // 59: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	30, // 60: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	32, // 61: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	34, // 62: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	48, // 63: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
-	50, // 64: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
-	36, // 65: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	38, // 66: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	38, // 67: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	39, // 68: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
-	42, // 69: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
-	25, // 70: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
-	46, // 71: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
-	4,  // 72: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	5,  // 73: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	13, // 74: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	22, // 75: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	24, // 76: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	23, // 77: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	27, // 78: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	31, // 79: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	33, // 80: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	35, // 81: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	49, // 82: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
-	51, // 83: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
-	37, // 84: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	23, // 85: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	23, // 86: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	40, // 87: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
-	43, // 88: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
-	23, // 89: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
-	47, // 90: torc.v1.Peer.Describe:output_type -> torc.v1.Description
-	5,  // 91: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	73, // [73:92] is the sub-list for method output_type
-	54, // [54:73] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	8,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
+	42, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
+	7,  // 12: torc.v1.Beat.tie:type_name -> torc.v1.Tie
+	57, // 13: torc.v1.Beat.saved:type_name -> torc.v1.Saved
+	58, // 14: torc.v1.Beat.kept:type_name -> torc.v1.Kept
+	11, // 15: torc.v1.RefreshReport.weights:type_name -> torc.v1.RefreshedWeight
+	12, // 16: torc.v1.RefreshReport.shares:type_name -> torc.v1.RefreshShare
+	15, // 17: torc.v1.Order.assign:type_name -> torc.v1.Assignment
+	17, // 18: torc.v1.Order.view:type_name -> torc.v1.View
+	19, // 19: torc.v1.Order.release:type_name -> torc.v1.Release
+	20, // 20: torc.v1.Order.stop:type_name -> torc.v1.StopRun
+	59, // 21: torc.v1.Order.save:type_name -> torc.v1.Save
+	60, // 22: torc.v1.Order.committed:type_name -> torc.v1.Committed
+	21, // 23: torc.v1.Order.leave:type_name -> torc.v1.Leave
+	16, // 24: torc.v1.Assignment.files:type_name -> torc.v1.File
+	61, // 25: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
+	18, // 26: torc.v1.View.members:type_name -> torc.v1.Member
+	3,  // 27: torc.v1.Member.node:type_name -> torc.v1.NodeID
+	16, // 28: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
+	29, // 29: torc.v1.RunsReply.runs:type_name -> torc.v1.RunInfo
+	2,  // 30: torc.v1.RunInfo.state:type_name -> torc.v1.RunState
+	17, // 31: torc.v1.RunInfo.view:type_name -> torc.v1.View
+	30, // 32: torc.v1.RunInfo.members:type_name -> torc.v1.MemberInfo
+	13, // 33: torc.v1.RunInfo.validations:type_name -> torc.v1.ValidationReport
+	10, // 34: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
+	3,  // 35: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
+	1,  // 36: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
+	56, // 37: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
+	30, // 38: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
+	29, // 39: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
+	29, // 40: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
+	9,  // 41: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
+	38, // 42: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
+	29, // 43: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
+	8,  // 44: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
+	42, // 45: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
+	13, // 46: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
+	45, // 47: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	8,  // 48: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	13, // 49: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	15, // 50: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	17, // 51: torc.v1.Description.view:type_name -> torc.v1.View
+	29, // 52: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	53, // 53: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	17, // 54: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 55: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 56: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	22, // 57: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	24, // 58: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	26, // 59: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	27, // 60: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	31, // 61: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	33, // 62: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	35, // 63: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	49, // 64: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	51, // 65: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	37, // 66: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	39, // 67: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	39, // 68: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	40, // 69: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	43, // 70: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	26, // 71: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	47, // 72: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 73: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 74: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	14, // 75: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	23, // 76: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	25, // 77: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	24, // 78: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	28, // 79: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	32, // 80: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	34, // 81: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	36, // 82: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	50, // 83: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	52, // 84: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	38, // 85: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	24, // 86: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	24, // 87: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	41, // 88: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	44, // 89: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	24, // 90: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	48, // 91: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 92: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	74, // [74:93] is the sub-list for method output_type
+	55, // [55:74] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }
@@ -4381,7 +4439,7 @@ func file_torc_proto_init() {
 		return
 	}
 	file_checkpoints_proto_init()
-	file_torc_proto_msgTypes[10].OneofWrappers = []any{
+	file_torc_proto_msgTypes[11].OneofWrappers = []any{
 		(*Order_Assign)(nil),
 		(*Order_View)(nil),
 		(*Order_Release)(nil),
@@ -4396,7 +4454,7 @@ func file_torc_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_torc_proto_rawDesc), len(file_torc_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -257,7 +257,7 @@ func (p *process) run(ctx context.Context) error {
 	coordinator.Store(&reply.Coordinator)
 	links := allreduce.NewServer()
 	links.Far = true
-	home := filepath.Join(p.c.dir, fmt.Sprintf("%s-%d", p.name, p.id.Boot))
+	home := filepath.Join(p.c.dir, p.host.ip) // its disk outlives it
 	p.member = train.NewMember(train.Config{
 		Node: p.id, Addr: p.host.addr(), Version: "sim", Home: home, Class: class,
 		Kernels: p.watch(main, false), Workers: []model.Kernels{p.watch(worker, true)}, Threads: 1, Log: log, Links: links,

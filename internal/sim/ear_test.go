@@ -42,7 +42,7 @@ func (p *process) overheard(r slog.Record) {
 		p.c.check.sits(p, attr(r, "number").Uint64())
 	case "left view":
 		p.c.check.sits(p, 0)
-	case "has a State of the other members":
+	case "has a State of the other members", "goes on from a checkpoint":
 		p.committed.Store(attr(r, "step").Uint64())
 		p.c.check.copies(p)
 	case "starts over from a State of others":

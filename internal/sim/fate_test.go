@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/torctrain/torc/internal/pb"
@@ -194,7 +196,10 @@ func (c *simulation) heal() {
 		}
 	})
 	c.recoordinate(false)
-	for _, name := range c.plan.members {
+	c.mu.Lock()
+	all := slices.Sorted(maps.Keys(c.processes))
+	c.mu.Unlock()
+	for _, name := range all {
 		c.wg.Go(func() { c.restart(name) })
 	}
 }

@@ -139,6 +139,9 @@ func draw(seed uint64) *plan {
 		p.faults = append(p.faults, f)
 	}
 	p.vary(rand.New(rand.NewPCG(seed, 0xd1ce)))
+	if p.spec == "lift" && rand.New(rand.NewPCG(seed, 0x5a7e)).IntN(2) == 0 {
+		p.spec = "kept"
+	}
 	return p
 }
 

@@ -73,7 +73,7 @@ func makeWorld() (*world, error) {
 			return nil, err
 		}
 	}
-	for name, m := range map[string]string{"lift": "lift", "lora": "lora", "skip": "lift"} {
+	for name, m := range map[string]string{"lift": "lift", "lora": "lora", "skip": "lift", "kept": "lift"} {
 		if w.specs[name], err = w.resolve(name, m); err != nil {
 			return nil, fmt.Errorf("resolve %s: %w", name, err)
 		}
@@ -131,8 +131,11 @@ func (w *world) resolve(name, method string) (*spec.Resolved, error) {
 	if method == "lift" {
 		s.Method.Refresh, s.Method.Filter = 3, 1
 	}
-	if name == "skip" {
+	switch name {
+	case "skip":
 		s.Reduce.OnNonFinite = "skip"
+	case "kept":
+		s.Checkpoint.Every = 2
 	}
 	s.Optimizer = methods.Optimizer{}
 	s.Optimizer = spec.Default(method).Optimizer

@@ -198,8 +198,9 @@ func TestDivergedMembersAreFound(t *testing.T) {
 		}
 	}
 	for rank, err := range p.act(deal(2, c.lanes), nil, "a", "b") {
-		if !errors.Is(err, ErrTie) || !errors.As(err, new(fatal)) {
-			t.Errorf("rank %d got %v, want a tie that ends the run", rank, err)
+		var tie *TieError
+		if !errors.As(err, &tie) || tie.Step != p.members["a"].step || ringError(err) {
+			t.Errorf("rank %d got %v, want a tie after step %d that ends more than the ring", rank, err, p.members["a"].step)
 		}
 	}
 	p.joins("b", "a")

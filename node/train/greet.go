@@ -91,6 +91,18 @@ func decodeHello(b []byte, lanes int) (hello, error) {
 // ErrTie is returned when members at one place have different States and no majority tells which of them is right.
 var ErrTie = errors.New("members disagree about State, and no majority tells who is right")
 
+// TieError is an ErrTie: who found it has seen two States after one step. Another member may have seen further ones.
+type TieError struct {
+	Step   uint64
+	States [2]string // hashes, in hexadecimal
+}
+
+func (e *TieError) Error() string {
+	return fmt.Sprintf("after step %d: %v: hashes %s and %s", e.Step, ErrTie, e.States[0], e.States[1])
+}
+
+func (e *TieError) Unwrap() error { return ErrTie }
+
 // agreement is what all members conclude from their hellos.
 type agreement struct {
 	front    place
@@ -163,7 +175,7 @@ func (a *agreement) majority(hellos []hello) (uint64, error) {
 		return cmp.Or(cmp.Compare(votesOf(y), votesOf(x)), cmp.Compare(count[y].all, count[x].all), cmp.Compare(x, y))
 	})
 	if len(states) > 1 && (votesOf(states[0]) < 2 || votesOf(states[0]) == votesOf(states[1])) {
-		return 0, fmt.Errorf("after step %d: %w: hashes %016x and %016x", a.front.Step, ErrTie, states[0], states[1])
+		return 0, &TieError{a.front.Step, [2]string{fmt.Sprintf("%016x", states[0]), fmt.Sprintf("%016x", states[1])}}
 	}
 	return states[0], nil
 }

@@ -45,18 +45,32 @@ func (w *work) join(ctx context.Context, job *Job) (*Trainer, error) {
 			}
 			t.totals, t.copied = totalsFromPB(c.Totals), true
 			t.advance(c)
-			w.set(func() { w.problem, w.made.last = "", c.Made })
+			w.set(func() { w.problem, w.tie, w.made.last = "", nil, c.Made })
 			w.log.Info("has a State of the other members", "step", t.step, "bytes", len(data))
 			return t, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if errors.Is(err, ErrTie) {
-			w.set(func() { w.problem = err.Error() })
-		}
+		w.doubt(err)
 		w.log.Debug("could not fetch State, asks again", "err", err)
 		sleep(ctx, retry)
+	}
+}
+
+// doubt reports a tie among the copies of State, and takes it back where err is none.
+func (w *work) doubt(err error) {
+	var tie *TieError
+	problem := ""
+	if errors.As(err, &tie) {
+		problem = err.Error()
+	}
+	w.mu.Lock()
+	news := w.problem != problem
+	w.problem, w.tie = problem, tie
+	w.mu.Unlock()
+	if news {
+		w.member.nudge()
 	}
 }
 
@@ -172,7 +186,7 @@ func elect(offers []offer) (*pb.StateCopy, []source, error) {
 	if len(best) > 1 {
 		second := best[1]
 		if first.step == second.step && first.ahead == second.ahead && len(holders[first]) == len(holders[second]) {
-			return nil, nil, fmt.Errorf("copies after step %d: %w: digests %.6x and %.6x", first.step, ErrTie, first.sha, second.sha)
+			return nil, nil, &TieError{first.step, [2]string{fmt.Sprintf("%.6x", first.sha), fmt.Sprintf("%.6x", second.sha)}}
 		}
 	}
 	return copies[first], holders[first], nil

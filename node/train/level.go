@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -51,8 +50,6 @@ func (t *Trainer) greet(ctx context.Context) error {
 	}
 	a, err := agree(hellos, t.view.Owner)
 	switch {
-	case errors.Is(err, ErrTie):
-		return fatal{err}
 	case err != nil:
 		return err
 	case len(a.behind)+len(a.diverged) > 0:

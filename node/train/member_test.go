@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -65,5 +66,34 @@ func TestBeatsTellWhoMadeTheStepsBehindState(t *testing.T) {
 	late.Stepped(StepReport{Step: 7, View: 5})
 	if got, want := told(late), all+", view 5: from 7"; got != want {
 		t.Errorf("the joiner tells %q, want %q", got, want)
+	}
+}
+
+// A tie is told to the coordinator: by members, which go no further, and by joiners, until the members have found out.
+func TestTiesAreTold(t *testing.T) {
+	m := NewMember(Config{Node: view.NodeID{Name: "a"}, Log: slog.New(slog.DiscardHandler)})
+	m.work = newWork(t.Context(), m, &pb.Assignment{Run: "run"})
+	tie := fmt.Errorf("greet: %w", &TieError{Step: 5, States: [2]string{"0a", "0b"}})
+	told := func() string {
+		b := m.report()
+		return fmt.Sprintf("%v tie %v: %s", b.Phase, b.Tie != nil && b.Tie.Step == 5, b.Error)
+	}
+	const words = "after step 5: members disagree about State, and no majority tells who is right: hashes 0a and 0b"
+	m.work.phase = pb.Phase_PHASE_JOINING
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("nobody answers"), "PHASE_JOINING tie false: "},
+		{tie, "PHASE_JOINING tie true: greet: " + words},
+		{errors.New("nobody answers"), "PHASE_JOINING tie false: "},
+	} {
+		if m.work.doubt(c.err); told() != c.want {
+			t.Errorf("a joiner that gets %q tells %q, want %q", c.err, told(), c.want)
+		}
+	}
+	m.work.fail(tie)
+	if want := "PHASE_FAILED tie true: greet: " + words; told() != want {
+		t.Errorf("a member tells %q, want %q", told(), want)
 	}
 }

@@ -47,6 +47,9 @@ func (w *work) report(b *pb.Beat) {
 	defer w.mu.Unlock()
 	b.Run, b.Phase, b.Error, b.Fatal = w.id, w.phase, w.problem, w.fatal
 	b.LostPeer, b.LostWhy = w.lostPeer, w.lostWhy
+	if w.tie != nil {
+		b.Tie = &pb.Tie{Step: w.tie.Step}
+	}
 	b.Step, b.Digest, b.Stopped, b.Totals = w.step, w.digest, w.stopped, totalsToPB(w.totals)
 	if w.view != nil && w.seated {
 		b.View, b.ViewNumber, b.ViewIncarnation = w.view.Hash(), w.view.Number, w.view.Incarnation

@@ -36,6 +36,7 @@ type work struct {
 	phase       pb.Phase
 	problem     string
 	fatal       bool
+	tie         *TieError // nil: none was found
 	lostPeer    string
 	lostWhy     pb.Loss
 	view        *view.View // at work or, without a seat, the last one heard of
@@ -206,7 +207,13 @@ func (w *work) finish(t *Trainer) error {
 func (w *work) fail(err error) {
 	w.log.Error("run failed here", "err", err)
 	var f fatal
-	w.set(func() { w.phase, w.problem, w.fatal = pb.Phase_PHASE_FAILED, err.Error(), errors.As(err, &f) })
+	var tie *TieError
+	w.set(func() {
+		w.phase, w.problem, w.fatal = pb.Phase_PHASE_FAILED, err.Error(), errors.As(err, &f)
+		if errors.As(err, &tie) {
+			w.tie = tie
+		}
+	})
 }
 
 // set changes what is reported and reports it.
