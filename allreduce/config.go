@@ -17,9 +17,10 @@ type Config struct {
 	// OnNonFinite says what a gradient with NaN or Inf does after it came up a second time: "stop" ends the run naming
 	// the lanes, "skip" leaves the step out on all members alike. Default "stop". Part of the result.
 	OnNonFinite string `yaml:"on_nonfinite" json:"on_nonfinite"`
-	// HopTimeout is how long a neighbour may be silent before it is reported as lost. Every member sends a progress
-	// frame each 250 ms (more often under a HopTimeout below 1 s), however long its lane takes, so this need not cover
-	// the compute. Default 2s; at least 100ms.
+	// HopTimeout is how long a neighbour may be silent before it is reported as lost, at the least: on a link that has
+	// shown to be slow or irregular it may be so for longer, up to four times this (see Pace). Every member sends a
+	// progress frame each 250 ms (more often under a HopTimeout below 1 s), however long its lane takes, so this need
+	// not cover the compute. Default 2s; at least 100ms.
 	HopTimeout time.Duration `yaml:"hop_timeout" json:"hop_timeout"`
 
 	// FrameBytes is the largest payload of one frame, before packing. Default 512 KiB; 1 KiB to 1 MiB, a multiple of 256.

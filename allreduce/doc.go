@@ -19,7 +19,8 @@
 //   - Totals equal the sum of all members' vectors modulo 2^32, for any number of members, order, packing and framing.
 //   - own is only read; what is half done stays in frames and in total until Sum returns.
 //   - A neighbour that dies, resets its link or is silent for HopTimeout ends the ring with a PeerError that names it, on
-//     the members it is reported to as well. The process goes on; the next attempt is a new Ring.
+//     the members it is reported to as well. The process goes on; the next attempt is a new Ring. Where frames come slowly
+//     or irregularly, silence is borne for longer, up to four times HopTimeout; on a regular link never.
 //   - However long a member computes, its ring says every 250 ms that it is alive.
 //   - When Ring.Close returns, or a call has failed, no goroutine of the ring is left.
 //
@@ -28,8 +29,8 @@
 //
 // # Where to start
 //
-// The example of the package is one step of three members. ring.go is the API; sum.go the ring, exchange.go the short
-// way, gather.go the bytes; schedule.go says who sends what when; codec.go how values are packed; frame.go the header;
-// peer.go is the neighbour with its silence and farewell; link.go what is asked of a transport, with memlink.go (in
-// memory, with faults) and grpc.go as the two there are.
+// The example of the package is one step of three members. ring.go is the API; sum.go the ring, exchange.go the
+// short way, gather.go the bytes; schedule.go says who sends what when; codec.go how values are packed; frame.go the
+// header; peer.go is the neighbour with its silence and farewell, pace.go how long that silence may last; link.go
+// what is asked of a transport, with memlink.go (in memory, with faults) and grpc.go as the two there are.
 package allreduce

@@ -80,7 +80,8 @@ type Server struct {
 	sat     chan struct{} // closed and made anew with each seat
 	claims  map[*claim]struct{}
 	meets   map[linkKey]*meeting
-	waiting int // incoming links without a ring
+	waiting int              // incoming links without a ring
+	paces   map[string]*Pace // of the members met, by address
 }
 
 // linkKey names one link between two members.
@@ -102,7 +103,7 @@ type meeting struct {
 func NewServer() *Server {
 	return &Server{
 		seats: make(map[seatKey]*Seat), sat: make(chan struct{}), claims: make(map[*claim]struct{}),
-		meets: make(map[linkKey]*meeting),
+		meets: make(map[linkKey]*meeting), paces: make(map[string]*Pace),
 	}
 }
 
@@ -212,6 +213,25 @@ func (m *grpcMesh) Link(ctx context.Context, rank int) (Link, error) {
 		return m.call(ctx, rank)
 	}
 	return m.accept(ctx, rank)
+}
+
+// maxPaces bounds the members of which a Server knows the pace. Beyond it all are learned anew.
+const maxPaces = 1024
+
+// Pace implements Mesh. A member goes by its address, so what is known of it holds in later views as well.
+func (m *grpcMesh) Pace(rank int) *Pace {
+	s, addr := m.server, m.peers[rank]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.paces[addr]
+	if p == nil {
+		if len(s.paces) == maxPaces {
+			clear(s.paces)
+		}
+		p = new(Pace)
+		s.paces[addr] = p
+	}
+	return p
 }
 
 // hello is the first frame of a link from this member to rank.

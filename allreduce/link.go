@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Identity names a member's seat on a ring.
@@ -23,6 +24,39 @@ type Mesh interface {
 	// Link opens the link to rank, which must open its side too; it returns when both have. There is one link to a
 	// peer for both directions, and it is asked for once. It fails when the peer cannot be reached or ctx is over.
 	Link(ctx context.Context, rank int) (Link, error)
+	// Pace returns what this member knows of the frames of rank, the same for all rings that meet this peer.
+	Pace(rank int) *Pace
+}
+
+// Pace is what a member knows of how regularly frames of a peer come. It outlives the links between the two. The zero value
+// knows nothing. It may be used by several goroutines.
+type Pace struct {
+	mu   sync.Mutex // guards pace
+	pace pace
+}
+
+func (p *Pace) learn(gap, hop time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace.learn(gap, hop)
+}
+
+func (p *Pace) accuse(view uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace.accuse(view)
+}
+
+func (p *Pace) meet(view uint64, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace.meet(view, now)
+}
+
+func (p *Pace) timeout(now time.Time, hop time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pace.timeout(now, hop)
 }
 
 // Link carries frames to one peer and back, in order, in both directions at once.

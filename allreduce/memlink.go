@@ -22,6 +22,7 @@ type Net struct {
 	mu      sync.Mutex // guards the fields below
 	waiting map[memKey]chan *memLink
 	faults  map[int]*memFaults // by the rank that sends
+	paces   map[memKey]*Pace   // by who knows it of whom, with ring 0
 }
 
 type memKey struct {
@@ -32,15 +33,15 @@ type memKey struct {
 // memFaults is what happens to the frames a rank sends. A hop of −1 is never.
 type memFaults struct {
 	silence, reset, corrupt, duplicate int
-	after                              atomic.Int64 // frames that may still be sent before the link is reset; negative is never
-	delay                              time.Duration
+	after                              atomic.Int64         // frames that may still be sent before the link is reset; negative is never
+	delay                              func() time.Duration // nil is none
 	silent                             atomic.Bool
 	corrupted, duplicated              atomic.Bool
 }
 
 // MemNet returns a network between n ranks.
 func MemNet(n int) *Net {
-	net := &Net{waiting: make(map[memKey]chan *memLink), faults: make(map[int]*memFaults)}
+	net := &Net{waiting: make(map[memKey]chan *memLink), faults: make(map[int]*memFaults), paces: make(map[memKey]*Pace)}
 	for r := range n {
 		net.faults[r] = &memFaults{silence: -1, reset: -1, corrupt: -1, duplicate: -1}
 		net.faults[r].after.Store(-1)
@@ -67,7 +68,12 @@ func (n *Net) Corrupt(rank, hop int) *Net { n.faults[rank].corrupt = hop; return
 func (n *Net) Duplicate(rank, hop int) *Net { n.faults[rank].duplicate = hop; return n }
 
 // Delay makes each frame that rank sends take so long.
-func (n *Net) Delay(rank int, d time.Duration) *Net { n.faults[rank].delay = d; return n }
+func (n *Net) Delay(rank int, d time.Duration) *Net {
+	return n.Delays(rank, func() time.Duration { return d })
+}
+
+// Delays makes each frame that rank sends take as long as next says, which goroutines may call at the same time.
+func (n *Net) Delays(rank int, next func() time.Duration) *Net { n.faults[rank].delay = next; return n }
 
 // Mesh returns the mesh of one member.
 func (n *Net) Mesh(id Identity) Mesh { return &memMesh{net: n, id: id} }
@@ -89,6 +95,17 @@ func (m *memMesh) Link(ctx context.Context, rank int) (Link, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// Pace implements Mesh.
+func (m *memMesh) Pace(rank int) *Pace {
+	m.net.mu.Lock()
+	defer m.net.mu.Unlock()
+	k := memKey{from: rank, to: m.id.Rank}
+	if m.net.paces[k] == nil {
+		m.net.paces[k] = new(Pace)
+	}
+	return m.net.paces[k]
 }
 
 // meeting returns the channel on which from hands the far end of a pipe to to. Only the lower rank's is ever sent on:
@@ -161,9 +178,9 @@ func (l *memLink) Send(ctx context.Context, f Frame) error {
 			return err
 		}
 	}
-	if l.faults.delay > 0 {
+	if l.faults.delay != nil {
 		select {
-		case <-time.After(l.faults.delay):
+		case <-time.After(l.faults.delay()):
 		case <-ctx.Done():
 		}
 	}

@@ -32,6 +32,7 @@ type peer struct {
 	ring *Ring
 	rank int
 	link Link
+	pace *Pace
 
 	in    chan message  // read ahead; room for one, so that decoding and receiving overlap. Closed when no more will come
 	token chan struct{} // room for one: whoever put it in may send
@@ -51,14 +52,15 @@ type message struct {
 
 func newPeer(r *Ring, rank int, link Link) *peer {
 	p := &peer{
-		ring: r, rank: rank, link: link,
+		ring: r, rank: rank, link: link, pace: r.mesh.Pace(rank),
 		in:    make(chan message, 1),
 		token: make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
-	now := time.Now().UnixNano()
-	p.heard.Store(now)
-	p.spoke.Store(now)
+	now := time.Now()
+	p.pace.meet(r.id.View, now)
+	p.heard.Store(now.UnixNano())
+	p.spoke.Store(now.UnixNano())
 	p.wg.Go(p.read)
 	p.wg.Go(p.beacon)
 	return p
@@ -79,13 +81,18 @@ func (p *peer) read() {
 }
 
 func (p *peer) readAhead() error {
-	want := p.ring.id.fenced(view.Position{}, Fence{})
+	want, c := p.ring.id.fenced(view.Position{}, Fence{}), p.ring.cfg
+	gaps := lull{from: time.Now(), last: time.Now()}
 	for {
 		f, err := p.link.Recv()
 		if err != nil {
 			return &PeerError{p.rank, fmt.Errorf("receive: %w", err)}
 		}
-		p.heard.Store(time.Now().UnixNano())
+		now := time.Now()
+		p.heard.Store(now.UnixNano())
+		if gap, complete := gaps.heard(now, 4*c.progressEvery()); complete {
+			p.pace.learn(gap, c.HopTimeout)
+		}
 		h, err := parse(f)
 		if err == nil && h.kind != kindValues { // of values, the checksum is made when they are added
 			err = h.intact(f.checksum())
@@ -112,7 +119,9 @@ func (p *peer) readAhead() error {
 		default:
 			select {
 			case p.in <- message{h, f}:
-				p.heard.Store(time.Now().UnixNano())
+				now := time.Now()
+				p.heard.Store(now.UnixNano())
+				gaps.deaf(now)
 			case <-p.ring.life.Done():
 				f.Free()
 				return errParting
@@ -206,16 +215,24 @@ func (p *peer) recv(ctx context.Context) (message, error) {
 	}
 }
 
-// silent returns a PeerError when nothing was heard since the given time or for longer than the timeout. A peer whose
-// frames wait to be taken is not silent.
+// silent returns a PeerError when nothing was heard since the given time or for longer than the timeout that its pace
+// allows. A peer whose frames wait to be taken is not silent.
 func (p *peer) silent(now, since time.Time) error {
 	if heard := time.Unix(0, p.heard.Load()); heard.After(since) {
 		since = heard
 	}
-	if d := now.Sub(since); d > p.ring.cfg.HopTimeout && len(p.in) == 0 {
-		return &PeerError{p.rank, fmt.Errorf("%w for %v, hop_timeout is %v", ErrSilent, d.Round(time.Millisecond), p.ring.cfg.HopTimeout)}
+	hop := p.ring.cfg.HopTimeout
+	d := now.Sub(since)
+	if d <= hop || len(p.in) > 0 {
+		return nil
 	}
-	return nil
+	limit := p.pace.timeout(now, hop)
+	if d <= limit {
+		return nil
+	}
+	p.pace.accuse(p.ring.id.View)
+	return &PeerError{p.rank, fmt.Errorf("%w for %v, this link is given %v (hop_timeout is %v)",
+		ErrSilent, d.Round(time.Millisecond), limit.Round(time.Millisecond), hop)}
 }
 
 // part says goodbye and closes the link; why is nil when the ring ends in peace.

@@ -66,7 +66,8 @@ func NewRing(id Identity, mesh Mesh, c Config) *Ring {
 // at and f must be equal on all members: the frame of a member elsewhere ends the ring with ErrFenced, its values
 // are not added. ErrOverlap, on all members alike, says that a lane was counted twice.
 //
-// A neighbour that is lost or silent for HopTimeout is a PeerError, here and on the members it is reported to.
+// A neighbour that is lost, or silent for HopTimeout and as long as its Pace allows, is a PeerError, here and on the members
+// it is reported to.
 func (r *Ring) Sum(ctx context.Context, at view.Position, f Fence, own, total []int32, side *Side, ready *Watermark) error {
 	if len(own) != len(total) {
 		panic(fmt.Sprintf("allreduce: Sum: len(total)=%d, want %d", len(total), len(own)))

@@ -11,7 +11,7 @@ import (
 
 // pureFiles decide and compute, and do nothing else, in whichever library they stand.
 var pureFiles = []string{
-	"views.go", "lanes.go", "plan.go", "assign.go", "schedule.go", "placement.go", "topk.go", "remap.go", "adamw.go",
+	"views.go", "lanes.go", "pace.go", "plan.go", "assign.go", "schedule.go", "placement.go", "topk.go", "remap.go", "adamw.go",
 }
 
 // purePackages are pure in every file.
