@@ -217,9 +217,6 @@ func launchRequest(r *spec.Resolved, expect int) (*pb.LaunchRequest, error) {
 	return req, nil
 }
 
-// offerBytes is the size of one message of an upload.
-const offerBytes = 512 << 10
-
 // offer uploads one file.
 func offer(ctx context.Context, control pb.ControlClient, f *pb.File) error {
 	file, err := os.Open(f.Path)
@@ -231,23 +228,11 @@ func offer(ctx context.Context, control pb.ControlClient, f *pb.File) error {
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, offerBytes)
-	for c := (&pb.Chunk{Sha256: f.Sha256, Size: f.Size}); ; c = (&pb.Chunk{}) {
-		n, err := io.ReadFull(file, buf)
-		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !end {
-			return err
-		}
-		if c.Data = buf[:n]; n > 0 || c.Size == 0 {
-			if err := stream.Send(c); err != nil && !errors.Is(err, io.EOF) {
-				return err
-			}
-		}
-		if end {
-			_, err := stream.CloseAndRecv()
-			return err
-		}
+	if err := pb.SendChunks(file, f.Sha256, f.Size, stream.Send); err != nil && !errors.Is(err, io.EOF) {
+		return err
 	}
+	_, err = stream.CloseAndRecv() // which also says why nothing more could be sent
+	return err
 }
 
 // followPatience is how long follow calls a coordinator that does not answer.

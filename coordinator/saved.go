@@ -186,24 +186,5 @@ func download(ctx context.Context, conn *grpc.ClientConn, home string, f spec.Fi
 	if err != nil {
 		return "", err
 	}
-	return files.Under(home).Add(f.SHA256[:], f.Size, &chunkReader{recv: stream.Recv})
-}
-
-// chunkReader reads the data of a stream of chunks.
-type chunkReader struct {
-	recv func() (*pb.Chunk, error)
-	data []byte
-}
-
-func (r *chunkReader) Read(p []byte) (int, error) {
-	for len(r.data) == 0 {
-		c, err := r.recv()
-		if err != nil {
-			return 0, err // io.EOF at the end of the stream
-		}
-		r.data = c.Data
-	}
-	n := copy(p, r.data)
-	r.data = r.data[n:]
-	return n, nil
+	return files.Under(home).Add(f.SHA256[:], f.Size, pb.ReadChunks(stream.Recv))
 }

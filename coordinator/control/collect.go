@@ -134,7 +134,7 @@ func (s *Server) fetchState(ctx context.Context, m view.Member, w collection, f 
 		return err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(h, f), &chunks{recv: stream.Recv}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(h, f), pb.ReadChunks(stream.Recv)); err != nil {
 		return err
 	}
 	if got := h.Sum(nil); !bytes.Equal(got, w.digest) {

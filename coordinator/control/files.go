@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -19,9 +20,6 @@ import (
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
 )
-
-// chunkBytes is the size of one message of a file on its way.
-const chunkBytes = 512 << 10
 
 // missing returns the files of r that the store lacks. A file that the coordinator can read where launch found it is taken
 // from there.
@@ -92,7 +90,7 @@ func (s *Server) Offer(stream grpc.ClientStreamingServer[pb.Chunk, pb.OfferReply
 	if !needed {
 		return status.Errorf(codes.FailedPrecondition, "offer: no run waits for file %.6x", sum)
 	}
-	_, err = s.store.Add(sum[:], size, &chunks{recv: stream.Recv, data: c.Data})
+	_, err = s.store.Add(sum[:], size, io.MultiReader(bytes.NewReader(c.Data), pb.ReadChunks(stream.Recv)))
 	s.do(func(core *core, now time.Time) {
 		core.offering(now, sum, -1)
 		if err == nil {
@@ -103,25 +101,6 @@ func (s *Server) Offer(stream grpc.ClientStreamingServer[pb.Chunk, pb.OfferReply
 		return status.Errorf(codes.Aborted, "offer: %v", err)
 	}
 	return stream.SendAndClose(&pb.OfferReply{})
-}
-
-// chunks reads the data of a stream of chunks.
-type chunks struct {
-	recv func() (*pb.Chunk, error)
-	data []byte
-}
-
-func (r *chunks) Read(p []byte) (int, error) {
-	for len(r.data) == 0 {
-		c, err := r.recv()
-		if err != nil {
-			return 0, err // io.EOF at the end of the stream
-		}
-		r.data = c.Data
-	}
-	n := copy(p, r.data)
-	r.data = r.data[n:]
-	return n, nil
 }
 
 // Fetch reads a file of the store (pb.Control).
@@ -158,24 +137,7 @@ func sendFile(stream grpc.ServerStreamingServer[pb.Chunk], f *os.File, sum []byt
 	if err != nil {
 		return status.Errorf(codes.Internal, "read %s: %v", f.Name(), err)
 	}
-	c := &pb.Chunk{Sha256: sum, Size: info.Size()}
-	for first := true; ; first = false {
-		data := make([]byte, chunkBytes)
-		n, err := io.ReadFull(f, data)
-		h.Write(data[:n])
-		if c.Data = data[:n]; n > 0 || first {
-			if err := stream.Send(c); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil
-		}
-		if err != nil {
-			return status.Errorf(codes.Internal, "read %s: %v", f.Name(), err)
-		}
-		c = &pb.Chunk{}
-	}
+	return pb.SendChunks(io.TeeReader(f, h), sum, info.Size(), stream.Send)
 }
 
 // State reads the last State of an ended run (pb.Control).

@@ -148,7 +148,7 @@ func (s *Server) restock(ctx context.Context, q inquiry, r *spec.Resolved) error
 		delete(missing, f.SHA256)
 		stream, err := pb.NewPeerClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: slices.Clone(f.SHA256[:])})
 		if err == nil {
-			_, err = s.store.Add(f.SHA256[:], size, &chunks{recv: stream.Recv})
+			_, err = s.store.Add(f.SHA256[:], size, pb.ReadChunks(stream.Recv))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("fetch %s from %s: %w", f.Role, q.node.Node.Name, err))

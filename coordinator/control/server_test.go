@@ -148,7 +148,7 @@ func (s *stage) end(run string) *pb.RunInfo {
 
 func read(t *testing.T, recv func() (*pb.Chunk, error)) ([]byte, error) {
 	t.Helper()
-	return io.ReadAll(&chunks{recv: recv})
+	return io.ReadAll(pb.ReadChunks(recv))
 }
 
 func TestRunFromLaunchToResult(t *testing.T) {

@@ -241,14 +241,17 @@ func readPart(ctx context.Context, client pb.PeerClient, req *pb.StateRequest, p
 	if err != nil {
 		return err
 	}
-	r := &chunkReader{recv: stream.Recv}
+	r := pb.ReadChunks(stream.Recv)
 	if _, err := io.ReadFull(r, part); err != nil {
 		return err
 	}
-	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("more came than was asked for (%w)", err)
+	switch _, err := io.ReadFull(r, make([]byte, 1)); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
 	}
-	return nil
+	return errors.New("more came than was asked for")
 }
 
 // follow makes the steps that others have made, from their records, until there is a view to enter. It returns errGone when

@@ -48,7 +48,7 @@ func (s *stander) Copy(ctx context.Context, req *pb.CopyRequest) (*pb.StateCopy,
 }
 
 func (s *stander) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[pb.Chunk]) error {
-	return sendChunks([]byte(s.copies[req.Step])[req.Offset:][:req.Length], nil, stream.Send)
+	return pb.SendChunks(strings.NewReader(s.copies[req.Step][req.Offset:][:req.Length]), nil, req.Length, stream.Send)
 }
 
 // joiner is the work of a member whose peers are all, by name.

@@ -1,8 +1,8 @@
 package train
 
 import (
+	"bytes"
 	"context"
-	"io"
 	"os"
 	"time"
 
@@ -15,8 +15,8 @@ import (
 	"github.com/torctrain/torc/internal/pb"
 )
 
-// chunkBytes is the size of one message of a State on its way.
-const chunkBytes = 512 << 10
+// chunkBytes is the size of one message of a record or a piece on its way.
+const chunkBytes = pb.ChunkBytes
 
 // State sends the last State of a run, or part of a copy, in canonical form (pb.Peer).
 func (m *Member) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[pb.Chunk]) error {
@@ -48,21 +48,7 @@ func (m *Member) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[p
 	if data == nil {
 		return status.Errorf(codes.FailedPrecondition, "node %s has not finished run %s", m.cfg.Node.Name, req.Run)
 	}
-	return sendChunks(data, digest, stream.Send)
-}
-
-// sendChunks sends data cut into chunks, of which the first has digest and size.
-func sendChunks(data, digest []byte, send func(*pb.Chunk) error) error {
-	for c := (&pb.Chunk{Sha256: digest, Size: int64(len(data))}); ; c = (&pb.Chunk{}) {
-		n := min(chunkBytes, len(data))
-		c.Data, data = data[:n], data[n:]
-		if err := send(c); err != nil {
-			return err
-		}
-		if len(data) == 0 {
-			return nil
-		}
-	}
+	return pb.SendChunks(bytes.NewReader(data), digest, int64(len(data)), stream.Send)
 }
 
 // serving returns the work for a run and its trainer, nil while there is none.
@@ -168,22 +154,11 @@ func (m *Member) Fetch(req *pb.FetchRequest, stream grpc.ServerStreamingServer[p
 		return err
 	}
 	defer f.Close()
-	buf := make([]byte, chunkBytes)
-	for {
-		n, err := io.ReadFull(f, buf)
-		if n > 0 {
-			if err := stream.Send(&pb.Chunk{Data: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return nil
-		default:
-			return err
-		}
+	info, err := f.Stat()
+	if err != nil {
+		return err
 	}
+	return pb.SendChunks(f, req.Sha256, info.Size(), stream.Send)
 }
 
 // Describe tells what this node knows of cluster and run (pb.Peer).

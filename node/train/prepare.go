@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,7 +135,7 @@ func (m *Member) gather(ctx context.Context, list []*pb.File, peers []string) (*
 func (m *Member) fetchAny(ctx context.Context, store files.Store, f *pb.File, peers []string, turn int) (string, error) {
 	for i := range min(len(peers), maxPeersAsked) {
 		addr := peers[(turn+i)%len(peers)]
-		path, err := m.fetch(ctx, store, f, addr, func(conn grpc.ClientConnInterface) (chunkStream, error) {
+		path, err := m.fetch(store, f, addr, func(conn grpc.ClientConnInterface) (chunkStream, error) {
 			return pb.NewPeerClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
 		})
 		if err == nil {
@@ -144,7 +143,7 @@ func (m *Member) fetchAny(ctx context.Context, store files.Store, f *pb.File, pe
 		}
 		m.cfg.Log.Debug("peer does not give a file", "peer", addr, "file", f.Path, "err", err)
 	}
-	return m.fetch(ctx, store, f, m.cfg.Coordinator(), func(conn grpc.ClientConnInterface) (chunkStream, error) {
+	return m.fetch(store, f, m.cfg.Coordinator(), func(conn grpc.ClientConnInterface) (chunkStream, error) {
 		return pb.NewControlClient(conn).Fetch(ctx, &pb.FetchRequest{Sha256: f.Sha256})
 	})
 }
@@ -155,7 +154,7 @@ const maxPeersAsked = 3
 type chunkStream interface{ Recv() (*pb.Chunk, error) }
 
 // fetch reads a file from the node at addr into the store, which checks its hash.
-func (m *Member) fetch(ctx context.Context, store files.Store, f *pb.File, addr string, open func(grpc.ClientConnInterface) (chunkStream, error)) (string, error) {
+func (m *Member) fetch(store files.Store, f *pb.File, addr string, open func(grpc.ClientConnInterface) (chunkStream, error)) (string, error) {
 	conn, err := m.cfg.Dial(addr)
 	if err != nil {
 		return "", err
@@ -165,26 +164,5 @@ func (m *Member) fetch(ctx context.Context, store files.Store, f *pb.File, addr 
 	if err != nil {
 		return "", err
 	}
-	return store.Add(f.Sha256, f.Size, &chunkReader{recv: stream.Recv})
+	return store.Add(f.Sha256, f.Size, pb.ReadChunks(stream.Recv))
 }
-
-// chunkReader reads the data of a stream of chunks.
-type chunkReader struct {
-	recv func() (*pb.Chunk, error)
-	data []byte
-}
-
-func (r *chunkReader) Read(p []byte) (int, error) {
-	for len(r.data) == 0 {
-		c, err := r.recv()
-		if err != nil {
-			return 0, err // io.EOF at the end of the stream
-		}
-		r.data = c.Data
-	}
-	n := copy(p, r.data)
-	r.data = r.data[n:]
-	return n, nil
-}
-
-var _ io.Reader = (*chunkReader)(nil)
