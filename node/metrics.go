@@ -24,11 +24,13 @@ type figures struct {
 	sent   time.Time
 	steps  uint64 // committed, over all runs
 	run    string
-	at     uint64 // step of run
-	bytes  int64  // written to links in former runs
-	broken bool   // the session with the coordinator
+	at     uint64  // step of run
+	bytes  int64   // written to links in former runs
+	sets   uint64  // selected in former runs
+	chosen float64 // seconds that they took
+	broken bool    // the session with the coordinator
 
-	phase, step, lane, ring, committed, beatAge, peers, expires, attends *prometheus.Desc
+	phase, step, lane, ring, committed, selections, selecting, beatAge, peers, expires, attends *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*figures)(nil)
@@ -39,15 +41,17 @@ func newFigures() *figures {
 	}
 	return &figures{
 		gossip: func() int { return 0 }, expiry: func() int64 { return 0 },
-		phase:     d("torc_node_phase", "1 for the phase that the node is in.", "phase"),
-		step:      d("torc_node_step", "Last step that the node committed in its run."),
-		lane:      d("torc_node_lane_seconds", "Median time of one lane's gradient."),
-		ring:      d("torc_node_ring_bytes_total", "Bytes written to links with other members."),
-		committed: d("torc_node_steps_total", "Steps that the node committed, over all runs."),
-		beatAge:   d("torc_node_beat_age_seconds", "Time since the last report to the coordinator."),
-		peers:     d("torc_gossip_peers", "Other processes that gossip believes alive."),
-		expires:   d("torc_certificate_expiry_timestamp_seconds", "When this process's own certificate ends; it is renewed after two thirds of its life."),
-		attends:   d("torc_node_attends", "1 while the node has a session with the coordinator."),
+		phase:      d("torc_node_phase", "1 for the phase that the node is in.", "phase"),
+		step:       d("torc_node_step", "Last step that the node committed in its run."),
+		lane:       d("torc_node_lane_seconds", "Median time of one lane's gradient."),
+		ring:       d("torc_node_ring_bytes_total", "Bytes written to links with other members."),
+		committed:  d("torc_node_steps_total", "Steps that the node committed, over all runs."),
+		selections: d("torc_node_selections_total", "Index sets, one for each weight, that the node selected for refreshes, over all runs."),
+		selecting:  d("torc_node_selection_seconds_total", "Time of one processor that selections took."),
+		beatAge:    d("torc_node_beat_age_seconds", "Time since the last report to the coordinator."),
+		peers:      d("torc_gossip_peers", "Other processes that gossip believes alive."),
+		expires:    d("torc_certificate_expiry_timestamp_seconds", "When this process's own certificate ends; it is renewed after two thirds of its life."),
+		attends:    d("torc_node_attends", "1 while the node has a session with the coordinator."),
 	}
 }
 
@@ -57,6 +61,7 @@ func (f *figures) take(b *pb.Beat, now time.Time) {
 	defer f.mu.Unlock()
 	if f.last != nil && b.Run != f.last.Run {
 		f.bytes += int64(f.last.BytesSent)
+		f.sets, f.chosen = f.sets+f.last.Selections, f.chosen+f.last.SelectionSeconds
 	}
 	if b.Run != f.run {
 		f.run, f.at = b.Run, 0
@@ -68,7 +73,10 @@ func (f *figures) take(b *pb.Beat, now time.Time) {
 		f.steps += b.Step - f.at
 		f.at = b.Step
 	}
-	f.last = &pb.Beat{Run: b.Run, Phase: b.Phase, Step: b.Step, LaneSeconds: b.LaneSeconds, BytesSent: b.BytesSent}
+	f.last = &pb.Beat{
+		Run: b.Run, Phase: b.Phase, Step: b.Step, LaneSeconds: b.LaneSeconds, BytesSent: b.BytesSent,
+		Selections: b.Selections, SelectionSeconds: b.SelectionSeconds,
+	}
 	f.sent, f.broken = now, false
 }
 
@@ -79,7 +87,7 @@ func (f *figures) lost() {
 }
 
 func (f *figures) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{f.phase, f.step, f.lane, f.ring, f.committed, f.beatAge, f.peers, f.expires, f.attends} {
+	for _, d := range []*prometheus.Desc{f.phase, f.step, f.lane, f.ring, f.committed, f.selections, f.selecting, f.beatAge, f.peers, f.expires, f.attends} {
 		to <- d
 	}
 }
@@ -87,6 +95,7 @@ func (f *figures) Describe(to chan<- *prometheus.Desc) {
 func (f *figures) Collect(to chan<- prometheus.Metric) {
 	f.mu.Lock()
 	last, sent, steps, bytes, attends := f.last, f.sent, f.steps, f.bytes, f.last != nil && !f.broken
+	sets, chosen := f.sets, f.chosen
 	f.mu.Unlock()
 	put := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, kind, v, labels...)
@@ -98,6 +107,8 @@ func (f *figures) Collect(to chan<- prometheus.Metric) {
 	put(f.lane, prometheus.GaugeValue, last.GetLaneSeconds())
 	put(f.ring, prometheus.CounterValue, float64(bytes+int64(last.GetBytesSent())))
 	put(f.committed, prometheus.CounterValue, float64(steps))
+	put(f.selections, prometheus.CounterValue, float64(sets+last.GetSelections()))
+	put(f.selecting, prometheus.CounterValue, chosen+last.GetSelectionSeconds())
 	put(f.attends, prometheus.GaugeValue, truth(attends))
 	put(f.peers, prometheus.GaugeValue, float64(f.gossip()))
 	if last != nil {

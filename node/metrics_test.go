@@ -24,11 +24,11 @@ func TestFiguresCountStepsAndBytesOverRuns(t *testing.T) {
 	for _, b := range []*pb.Beat{
 		{Phase: pb.Phase_PHASE_IDLE},
 		{Run: "a", Phase: pb.Phase_PHASE_PREPARING},
-		{Run: "a", Phase: pb.Phase_PHASE_TRAINING, Step: 3, BytesSent: 100},
-		{Run: "a", Phase: pb.Phase_PHASE_TRAINING, Step: 5, BytesSent: 150},
+		{Run: "a", Phase: pb.Phase_PHASE_TRAINING, Step: 3, BytesSent: 100, Selections: 20, SelectionSeconds: 0.5},
+		{Run: "a", Phase: pb.Phase_PHASE_TRAINING, Step: 5, BytesSent: 150, Selections: 40, SelectionSeconds: 1},
 		{Phase: pb.Phase_PHASE_IDLE},
 		{Run: "b", Phase: pb.Phase_PHASE_TRAINING, Step: 70, BytesSent: 10}, // joined under way
-		{Run: "b", Phase: pb.Phase_PHASE_TRAINING, Step: 72, BytesSent: 30},
+		{Run: "b", Phase: pb.Phase_PHASE_TRAINING, Step: 72, BytesSent: 30, Selections: 7, SelectionSeconds: 0.25},
 	} {
 		f.take(b, now)
 	}
@@ -41,6 +41,12 @@ func TestFiguresCountStepsAndBytesOverRuns(t *testing.T) {
 # HELP torc_node_ring_bytes_total Bytes written to links with other members.
 # TYPE torc_node_ring_bytes_total counter
 torc_node_ring_bytes_total 180
+# HELP torc_node_selection_seconds_total Time of one processor that selections took.
+# TYPE torc_node_selection_seconds_total counter
+torc_node_selection_seconds_total 1.25
+# HELP torc_node_selections_total Index sets, one for each weight, that the node selected for refreshes, over all runs.
+# TYPE torc_node_selections_total counter
+torc_node_selections_total 47
 # HELP torc_node_step Last step that the node committed in its run.
 # TYPE torc_node_step gauge
 torc_node_step 72
@@ -48,7 +54,7 @@ torc_node_step 72
 # TYPE torc_node_steps_total counter
 torc_node_steps_total 7
 `
-	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "torc_node_ring_bytes_total", "torc_node_step", "torc_node_steps_total"); err != nil {
+	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "torc_node_ring_bytes_total", "torc_node_selections_total", "torc_node_selection_seconds_total", "torc_node_step", "torc_node_steps_total"); err != nil {
 		t.Error(err)
 	}
 	f.lost()

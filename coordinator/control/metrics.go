@@ -76,6 +76,7 @@ type gauges struct {
 
 	nodes, runs, incarnation, peers       *prometheus.Desc
 	step, steps, loss, rate, members, eta *prometheus.Desc
+	refreshed, churn, waited              *prometheus.Desc
 	certificates, ownExpires, caExpires   *prometheus.Desc
 }
 
@@ -95,6 +96,9 @@ func (s *Server) Metrics() []prometheus.Collector {
 		rate:         describe("torc_run_tokens_per_second", "Tokens per second of the run at work."),
 		members:      describe("torc_run_members", "Members in the view of the run at work."),
 		eta:          describe("torc_run_eta_seconds", "Time that the run at work will still take."),
+		refreshed:    describe("torc_run_refresh_step", "Step of the run at work before which its index sets were last chosen; 0 without any."),
+		churn:        describe("torc_run_refresh_churn", "Share of the entries then chosen that were new."),
+		waited:       describe("torc_run_refresh_seconds", "Time that the step waited for them."),
 		certificates: describe("torc_certificates", "Certificates that were given out and count, by role.", "role"),
 		ownExpires:   describe("torc_certificate_expiry_timestamp_seconds", "When this process's own certificate ends; it is renewed after two thirds of its life."),
 		caExpires:    describe("torc_ca_expiry_timestamp_seconds", "When the cluster's CA ends."),
@@ -103,7 +107,8 @@ func (s *Server) Metrics() []prometheus.Collector {
 
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		g.nodes, g.runs, g.incarnation, g.peers, g.step, g.steps, g.loss, g.rate, g.members, g.eta, g.certificates, g.ownExpires, g.caExpires,
+		g.nodes, g.runs, g.incarnation, g.peers, g.step, g.steps, g.loss, g.rate, g.members, g.eta,
+		g.refreshed, g.churn, g.waited, g.certificates, g.ownExpires, g.caExpires,
 	} {
 		to <- d
 	}
@@ -140,16 +145,28 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 		put(g.runs, float64(states[pb.RunState(s)]), stateName(pb.RunState(s)))
 	}
 	put(g.incarnation, float64(incarnation))
-	put(g.step, float64(at.GetStep()))
-	put(g.steps, float64(at.GetSteps()))
-	put(g.loss, at.GetLossLast())
-	put(g.rate, at.GetTokensPerSecond())
-	put(g.members, float64(len(at.GetView().GetMembers())))
-	put(g.eta, at.GetEtaSeconds())
+	g.run(put, at)
 	if g.s.known() != "" {
 		put(g.peers, float64(len(g.s.gossip.Peers())))
 	}
 	g.trust(put)
+}
+
+// run tells about the run at work, nil for none.
+func (g *gauges) run(put func(*prometheus.Desc, float64, ...string), r *pb.RunInfo) {
+	put(g.step, float64(r.GetStep()))
+	put(g.steps, float64(r.GetSteps()))
+	put(g.loss, r.GetLossLast())
+	put(g.rate, r.GetTokensPerSecond())
+	put(g.members, float64(len(r.GetView().GetMembers())))
+	put(g.eta, r.GetEtaSeconds())
+	var last *pb.RefreshReport
+	if all := r.GetRefreshes(); len(all) > 0 {
+		last = all[len(all)-1]
+	}
+	put(g.refreshed, float64(last.GetStep()))
+	put(g.churn, last.GetChurn())
+	put(g.waited, last.GetSeconds())
 }
 
 // trust tells about certificates.

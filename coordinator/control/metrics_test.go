@@ -104,6 +104,22 @@ func TestTheGuideTellsOfEveryMetric(t *testing.T) {
 	pages.Metrics(t, "../../docs/guide.md", "coordinator", append(g.Metrics(), admin.Registry("coordinator", "test"))...)
 }
 
+// Of the refreshes of a run the last one is told.
+func TestMetricsTellOfTheLastRefresh(t *testing.T) {
+	s := serveGuarded(t)
+	g := s.Metrics()[2].(*gauges)
+	told := map[*prometheus.Desc]float64{}
+	put := func(d *prometheus.Desc, v float64, _ ...string) { told[d] = v }
+	g.run(put, &pb.RunInfo{Step: 9, Refreshes: []*pb.RefreshReport{{Step: 1, Churn: 1, Seconds: 3}, {Step: 8, Churn: 0.25, Seconds: 0.5}}})
+	if told[g.step] != 9 || told[g.refreshed] != 8 || told[g.churn] != 0.25 || told[g.waited] != 0.5 {
+		t.Errorf("told %v", told)
+	}
+	g.run(put, nil)
+	if told[g.step] != 0 || told[g.refreshed] != 0 || told[g.churn] != 0 || told[g.waited] != 0 {
+		t.Errorf("without a run: told %v", told)
+	}
+}
+
 // A label takes values that stand in the code, whatever a node answers.
 func TestLabelsAreBounded(t *testing.T) {
 	for err, want := range map[error]string{

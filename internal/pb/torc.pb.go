@@ -421,43 +421,45 @@ func (x *JoinReply) GetProtocol() uint32 {
 
 // Beat is a node's periodic report; the first of a session introduces it.
 type Beat struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Node            *NodeID                `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Addr            string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
-	Labels          map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Version         string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	Class           string                 `protobuf:"bytes,5,opt,name=class,proto3" json:"class,omitempty"`                                 // arithmetic class: name + hash of the known-answer test
-	MemoryBytes     uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what the node may use
-	Threads         int32                  `protobuf:"varint,7,opt,name=threads,proto3" json:"threads,omitempty"`
-	Run             string                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"` // the run it works for, empty when free
-	Phase           Phase                  `protobuf:"varint,11,opt,name=phase,proto3,enum=torc.v1.Phase" json:"phase,omitempty"`
-	Error           string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`                                  // with PHASE_FAILED: why
-	View            uint64                 `protobuf:"varint,13,opt,name=view,proto3" json:"view,omitempty"`                                   // hash of the view it is in
-	Step            uint64                 `protobuf:"varint,14,opt,name=step,proto3" json:"step,omitempty"`                                   // last committed step
-	Steps           []*StepReport          `protobuf:"bytes,15,rep,name=steps,proto3" json:"steps,omitempty"`                                  // committed since the last beat, rank 0 only
-	Digest          []byte                 `protobuf:"bytes,16,opt,name=digest,proto3" json:"digest,omitempty"`                                // with PHASE_FINISHED: SHA-256 of State
-	LaneSeconds     float64                `protobuf:"fixed64,17,opt,name=lane_seconds,json=laneSeconds,proto3" json:"lane_seconds,omitempty"` // median time of one lane's gradient
-	BytesSent       uint64                 `protobuf:"varint,18,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`        // written to ring connections in this run
-	Logs            []*LogLine             `protobuf:"bytes,19,rep,name=logs,proto3" json:"logs,omitempty"`
-	Refreshes       []*RefreshReport       `protobuf:"bytes,20,rep,name=refreshes,proto3" json:"refreshes,omitempty"`
-	LostPeer        string                 `protobuf:"bytes,21,opt,name=lost_peer,json=lostPeer,proto3" json:"lost_peer,omitempty"` // the neighbour whose link broke or fell silent, and ended the ring
-	Validations     []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
-	Stopped         bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"`                                  // with PHASE_FINISHED: ended early because a stop was agreed
-	Trained         int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"`                                  // K, the number of trained values, once the model is loaded
-	LostWhy         Loss                   `protobuf:"varint,25,opt,name=lost_why,json=lostWhy,proto3,enum=torc.v1.Loss" json:"lost_why,omitempty"` // what happened to the link to lost_peer
-	Draining        bool                   `protobuf:"varint,26,opt,name=draining,proto3" json:"draining,omitempty"`                                // wants to leave as soon as a view does without it
-	Fatal           bool                   `protobuf:"varint,27,opt,name=fatal,proto3" json:"fatal,omitempty"`                                      // with PHASE_FAILED: the run cannot go on anywhere
-	ViewNumber      uint64                 `protobuf:"varint,28,opt,name=view_number,json=viewNumber,proto3" json:"view_number,omitempty"`          // number and incarnation of the view it is in
-	ViewIncarnation uint64                 `protobuf:"varint,29,opt,name=view_incarnation,json=viewIncarnation,proto3" json:"view_incarnation,omitempty"`
-	Totals          *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`      // of the run so far, as this member has seen it
-	Cluster         string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"`    // id of the cluster that the node joined
-	Made            []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`          // views behind its State, as far as the coordinator may not know them
-	Protocol        uint32                 `protobuf:"varint,33,opt,name=protocol,proto3" json:"protocol,omitempty"` // pb.Protocol of the node
-	Tie             *Tie                   `protobuf:"bytes,34,opt,name=tie,proto3" json:"tie,omitempty"`            // what a greeting in its view came to; with PHASE_JOINING: what copies of State came to
-	Saved           []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`        // pieces that have become durable
-	Kept            []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`          // first beat of a session: what the node keeps of checkpoints
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Node             *NodeID                `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Addr             string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	Labels           map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Version          string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Class            string                 `protobuf:"bytes,5,opt,name=class,proto3" json:"class,omitempty"`                                 // arithmetic class: name + hash of the known-answer test
+	MemoryBytes      uint64                 `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // what the node may use
+	Threads          int32                  `protobuf:"varint,7,opt,name=threads,proto3" json:"threads,omitempty"`
+	Run              string                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"` // the run it works for, empty when free
+	Phase            Phase                  `protobuf:"varint,11,opt,name=phase,proto3,enum=torc.v1.Phase" json:"phase,omitempty"`
+	Error            string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`                                  // with PHASE_FAILED: why
+	View             uint64                 `protobuf:"varint,13,opt,name=view,proto3" json:"view,omitempty"`                                   // hash of the view it is in
+	Step             uint64                 `protobuf:"varint,14,opt,name=step,proto3" json:"step,omitempty"`                                   // last committed step
+	Steps            []*StepReport          `protobuf:"bytes,15,rep,name=steps,proto3" json:"steps,omitempty"`                                  // committed since the last beat, rank 0 only
+	Digest           []byte                 `protobuf:"bytes,16,opt,name=digest,proto3" json:"digest,omitempty"`                                // with PHASE_FINISHED: SHA-256 of State
+	LaneSeconds      float64                `protobuf:"fixed64,17,opt,name=lane_seconds,json=laneSeconds,proto3" json:"lane_seconds,omitempty"` // median time of one lane's gradient
+	BytesSent        uint64                 `protobuf:"varint,18,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`        // written to ring connections in this run
+	Logs             []*LogLine             `protobuf:"bytes,19,rep,name=logs,proto3" json:"logs,omitempty"`
+	Refreshes        []*RefreshReport       `protobuf:"bytes,20,rep,name=refreshes,proto3" json:"refreshes,omitempty"`
+	LostPeer         string                 `protobuf:"bytes,21,opt,name=lost_peer,json=lostPeer,proto3" json:"lost_peer,omitempty"` // the neighbour whose link broke or fell silent, and ended the ring
+	Validations      []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
+	Stopped          bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"`                                  // with PHASE_FINISHED: ended early because a stop was agreed
+	Trained          int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"`                                  // K, the number of trained values, once the model is loaded
+	LostWhy          Loss                   `protobuf:"varint,25,opt,name=lost_why,json=lostWhy,proto3,enum=torc.v1.Loss" json:"lost_why,omitempty"` // what happened to the link to lost_peer
+	Draining         bool                   `protobuf:"varint,26,opt,name=draining,proto3" json:"draining,omitempty"`                                // wants to leave as soon as a view does without it
+	Fatal            bool                   `protobuf:"varint,27,opt,name=fatal,proto3" json:"fatal,omitempty"`                                      // with PHASE_FAILED: the run cannot go on anywhere
+	ViewNumber       uint64                 `protobuf:"varint,28,opt,name=view_number,json=viewNumber,proto3" json:"view_number,omitempty"`          // number and incarnation of the view it is in
+	ViewIncarnation  uint64                 `protobuf:"varint,29,opt,name=view_incarnation,json=viewIncarnation,proto3" json:"view_incarnation,omitempty"`
+	Totals           *Totals                `protobuf:"bytes,30,opt,name=totals,proto3" json:"totals,omitempty"`                                               // of the run so far, as this member has seen it
+	Cluster          string                 `protobuf:"bytes,31,opt,name=cluster,proto3" json:"cluster,omitempty"`                                             // id of the cluster that the node joined
+	Made             []*FirstStep           `protobuf:"bytes,32,rep,name=made,proto3" json:"made,omitempty"`                                                   // views behind its State, as far as the coordinator may not know them
+	Protocol         uint32                 `protobuf:"varint,33,opt,name=protocol,proto3" json:"protocol,omitempty"`                                          // pb.Protocol of the node
+	Tie              *Tie                   `protobuf:"bytes,34,opt,name=tie,proto3" json:"tie,omitempty"`                                                     // what a greeting in its view came to; with PHASE_JOINING: what copies of State came to
+	Selections       uint64                 `protobuf:"varint,35,opt,name=selections,proto3" json:"selections,omitempty"`                                      // index sets that it selected in this run and that were adopted
+	SelectionSeconds float64                `protobuf:"fixed64,36,opt,name=selection_seconds,json=selectionSeconds,proto3" json:"selection_seconds,omitempty"` // of one processor, that they took
+	Saved            []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`                                                 // pieces that have become durable
+	Kept             []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`                                                   // first beat of a session: what the node keeps of checkpoints
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
@@ -712,6 +714,20 @@ func (x *Beat) GetTie() *Tie {
 		return x.Tie
 	}
 	return nil
+}
+
+func (x *Beat) GetSelections() uint64 {
+	if x != nil {
+		return x.Selections
+	}
+	return 0
+}
+
+func (x *Beat) GetSelectionSeconds() float64 {
+	if x != nil {
+		return x.SelectionSeconds
+	}
+	return 0
 }
 
 func (x *Beat) GetSaved() []*Saved {
@@ -3916,7 +3932,7 @@ const file_torc_proto_rawDesc = "" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
 	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1a\n" +
-	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\x97\t\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\xe4\t\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -3952,7 +3968,11 @@ const file_torc_proto_rawDesc = "" +
 	"\acluster\x18\x1f \x01(\tR\acluster\x12&\n" +
 	"\x04made\x18  \x03(\v2\x12.torc.v1.FirstStepR\x04made\x12\x1a\n" +
 	"\bprotocol\x18! \x01(\rR\bprotocol\x12\x1e\n" +
-	"\x03tie\x18\" \x01(\v2\f.torc.v1.TieR\x03tie\x12$\n" +
+	"\x03tie\x18\" \x01(\v2\f.torc.v1.TieR\x03tie\x12\x1e\n" +
+	"\n" +
+	"selections\x18# \x01(\x04R\n" +
+	"selections\x12+\n" +
+	"\x11selection_seconds\x18$ \x01(\x01R\x10selectionSeconds\x12$\n" +
 	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
 	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +

@@ -97,3 +97,15 @@ func TestTiesAreTold(t *testing.T) {
 		t.Errorf("a member tells %q, want %q", told(), want)
 	}
 }
+
+// Each member counts the sets that it selected itself.
+func TestBeatsTellWhatAMemberSelected(t *testing.T) {
+	m := NewMember(Config{Node: view.NodeID{Name: "ada"}, Log: slog.New(slog.DiscardHandler)})
+	m.work = newWork(t.Context(), m, &pb.Assignment{Run: "run"})
+	for step := range uint64(2) {
+		m.work.Refreshed(RefreshReport{Step: step + 1, Shares: []RefreshShare{{Member: "bob", Weights: 9, Seconds: 5}, {Member: "ada", Weights: 3, Seconds: 0.5}}})
+	}
+	if b := m.report(); b.Selections != 6 || b.SelectionSeconds != 1 {
+		t.Errorf("beat tells of %d selections in %v s, want 6 in 1", b.Selections, b.SelectionSeconds)
+	}
+}

@@ -61,6 +61,7 @@ func (w *work) report(b *pb.Beat) {
 	if w.ring != nil {
 		b.BytesSent += uint64(w.ring.BytesSent())
 	}
+	b.Selections, b.SelectionSeconds = w.selections, w.selecting
 	if n := len(w.laneSeconds); n > 0 {
 		b.LaneSeconds = slices.Sorted(slices.Values(w.laneSeconds))[n/2]
 	}
@@ -123,6 +124,11 @@ func (w *work) Refreshed(r RefreshReport) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, s := range r.Shares {
+		if s.Member == w.member.cfg.Node.Name {
+			w.selections, w.selecting = w.selections+uint64(s.Weights), w.selecting+s.Seconds
+		}
+	}
 	if n := len(w.refreshes.last); n > 0 { // weights are many, and those of the last refresh enough
 		old := w.refreshes.last[n-1]
 		w.refreshes.last[n-1] = &pb.RefreshReport{Step: old.Step, Seconds: old.Seconds, Churn: old.Churn, Shares: old.Shares}

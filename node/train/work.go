@@ -53,6 +53,8 @@ type work struct {
 	stopEarly   bool      // stop was ordered before the trainer existed
 	bytesSent   int64     // by rings that are over
 	laneSeconds []float64 // of the last steps
+	selections  uint64    // sets that this member selected and that were adopted
+	selecting   float64   // seconds of one processor that they took
 	totals      Totals
 	made        reports[*pb.FirstStep] // the views behind State, in order; of a checkpoint: since then
 	steps       reports[*pb.StepReport]
