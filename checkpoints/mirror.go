@@ -146,8 +146,13 @@ func KeepSpec(fsys FS, dir, holder string, text []byte) error {
 }
 
 // ReadSpec returns what KeepSpec wrote to dir.
-func ReadSpec(fsys FS, dir string) (text []byte, err error) {
-	f, err := fsys.Open(filepath.Join(dir, SpecFile))
+func ReadSpec(fsys FS, dir string) ([]byte, error) {
+	return readSmall(fsys, filepath.Join(dir, SpecFile))
+}
+
+// readSmall reads a manifest or a spec.
+func readSmall(fsys FS, path string) (text []byte, err error) {
+	f, err := fsys.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +162,7 @@ func ReadSpec(fsys FS, dir string) (text []byte, err error) {
 		return nil, err
 	}
 	if n > maxManifest {
-		return nil, fmt.Errorf("%w: %s has %d bytes", ErrDamaged, SpecFile, n)
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", ErrDamaged, filepath.Base(path), n, maxManifest)
 	}
 	text = make([]byte, n)
 	return text, readAt(f, text, 0)

@@ -212,8 +212,8 @@ func count(domains []int) int {
 	return n
 }
 
-// Endure takes indices below MaxPieces. It says how many losses leave data distinct pieces, whichever they are. Where there are too many combinations to
-// look at, it says a number that is safe, and may be too low when holders keep the same indices.
+// Endure says how many losses leave data distinct pieces, whichever they are. Indices must be below MaxPieces. Where there are
+// too many combinations to look at, it says a number that is safe, and may be too low when holders keep the same indices.
 func Endure(holders []Holder, data int) Endurance {
 	hosts, zones := domains(holders)
 	each := make([]int, len(holders))

@@ -127,9 +127,11 @@ func (p *remotePiece) seek(off, length int64) error {
 // more receives the next part.
 func (p *remotePiece) more() error {
 	timer := time.AfterFunc(pieceSilence, p.cancel)
-	defer timer.Stop()
 	part, err := p.stream.Recv()
-	if errors.Is(err, io.EOF) {
+	switch inTime := timer.Stop(); {
+	case err != nil && !inTime:
+		err = fmt.Errorf("nothing came for %v (%w)", pieceSilence, err)
+	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

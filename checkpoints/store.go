@@ -247,21 +247,9 @@ func (s *Store) Manifests() ([]*Manifest, error) {
 	return all, nil
 }
 
-func (s *Store) readManifest(name string) (m *Manifest, err error) {
-	f, err := s.fs.Open(s.path(name))
+func (s *Store) readManifest(name string) (*Manifest, error) {
+	text, err := readSmall(s.fs, s.path(name))
 	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if n > maxManifest {
-		return nil, fmt.Errorf("%w: it has %d bytes", ErrDamaged, n)
-	}
-	text := make([]byte, n)
-	if err := readAt(f, text, 0); err != nil {
 		return nil, err
 	}
 	return ParseManifest(text)

@@ -203,13 +203,17 @@ func (c *Change) elements() int {
 	return 0
 }
 
-// check says what does not belong together.
+// maxElements bounds a weight: its elements are numbered by uint32.
+const maxElements = 1 << 32
+
+// check says what does not belong together. Nothing that it multiplies overflows.
 func (c *Change) check() error {
+	if c.Rows < 1 || c.Cols < 1 || c.Rows > maxElements/c.Cols {
+		return fmt.Errorf("its weight is (%d, %d)", c.Rows, c.Cols)
+	}
 	limit := map[Form]int{Sparse: c.Rows * c.Cols, Columns: c.Cols, Rows: c.Rows, Factors: 0}[c.Form]
 	switch {
-	case c.Rows < 1 || c.Cols < 1:
-		return fmt.Errorf("its weight is (%d, %d)", c.Rows, c.Cols)
-	case c.Form == Factors && (c.Rank < 1 || len(c.A) != c.Rank*c.Cols || len(c.B) != c.Rank*c.Rows):
+	case c.Form == Factors && (c.Rank < 1 || c.Rank > len(c.A) || len(c.A) != c.Rank*c.Cols || len(c.B) != c.Rank*c.Rows):
 		return fmt.Errorf("its factors have %d and %d elements at rank %d, the weight is (%d, %d)", len(c.A), len(c.B), c.Rank, c.Rows, c.Cols)
 	case len(c.Now) != c.elements() || len(c.Was) != c.elements():
 		return fmt.Errorf("it has %d new and %d old values, want %d", len(c.Now), len(c.Was), c.elements())

@@ -4,7 +4,7 @@
 //	trained θ ─┐
 //	base ──────┴─ Of ─→ Delta ── Write, Read: one file
 //	                      │ ├─── Join: several deltas in one, each with a weight
-//	                      │ └─── WritePEFT: a LoRA or SHiRA adapter
+//	                      │ └─── WriteLoRA, WriteSHiRA: an adapter for PEFT
 //	base + Deltas ─ Apply ─→ model + Undo ─ Revert ─→ base, bit for bit
 //
 // A delta names the base it belongs to by the hash of its weights and is applied to no other. One delta with the weight 1 gives

@@ -49,3 +49,20 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Sizes come from a file: none may overflow, or be taken for memory to set aside.
+func TestSizesThatNoWeightHasAreRefused(t *testing.T) {
+	for _, c := range []Change{
+		{Rows: 0, Cols: 4, Form: Sparse},
+		{Rows: -4, Cols: -4, Form: Sparse},
+		{Rows: 1 << 31, Cols: 1 << 33, Form: Sparse},
+		{Rows: 1 << 32, Cols: 1 << 32, Form: Columns},
+		{Rows: 1 << 16, Cols: 1<<16 + 1, Form: Rows},
+		{Rows: 4, Cols: 4, Form: Factors, Rank: 1 << 62},
+		{Rows: 4, Cols: 4, Form: Factors},
+	} {
+		if c.check() == nil {
+			t.Errorf("(%d, %d) of rank %d, %s: no error", c.Rows, c.Cols, c.Rank, c.Form)
+		}
+	}
+}

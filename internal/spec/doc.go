@@ -5,8 +5,8 @@
 //	          checked       files hashed
 //
 // The result of a run is a pure function of the resolved spec's result part, and Hash is over that part alone: everything
-// but the name, the numbers of members, how frames are packed and how long a neighbour may be silent, and where the files
-// lie. Two runs with one hash have the same digest.
+// but the name, the numbers of members, checkpoints, how frames are packed and how long a neighbour may be silent, and where
+// the files lie. Two runs with one hash have the same digest.
 //
 // Parse refuses what it does not know, with file, line and the nearest key it knows, and names field and value of what is
 // out of range; the ranges are checked by the packages whose Config a section is.
