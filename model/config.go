@@ -133,14 +133,14 @@ func ParseConfig(raw []byte) (*Config, error) {
 	c.readAttention(f, fam)
 	c.Eps = float32(f.positive("rms_norm_eps", 1e-6))
 	c.Rope = readRope(f)
-	c.Tied = f.bool("tie_word_embeddings", false)
+	c.Tied = f.bool("tie_word_embeddings")
 	c.InitRange = f.positive("initializer_range", 0.02)
 	c.MaxPositions = f.count("max_position_embeddings", 2048, 1, maxCount)
 	c.EOS = f.ids("eos_token_id")
 	c.DType = readDType(f)
 	f.must("hidden_act", "silu")
 	if fam.mlpMayBias {
-		c.MLPBias = f.bool("mlp_bias", false)
+		c.MLPBias = f.bool("mlp_bias")
 	} else {
 		f.must("mlp_bias", false)
 	}
@@ -217,7 +217,7 @@ func (c *Config) defaultHeadDim(f *fields) int {
 func (c *Config) readAttention(f *fields, fam family) {
 	c.QKVBias, c.QKNorm = fam.qkvBias, fam.qkNorm
 	if fam.mayBias {
-		c.OBias = f.bool("attention_bias", false)
+		c.OBias = f.bool("attention_bias")
 		c.QKVBias = c.QKVBias || c.OBias
 	} else {
 		f.must("attention_bias", false)
@@ -228,7 +228,7 @@ func (c *Config) readAttention(f *fields, fam family) {
 	}
 	slides, first := true, 0 // from which layer on
 	if c.ModelType != "mistral" {
-		slides = f.bool("use_sliding_window", false)
+		slides = f.bool("use_sliding_window")
 		first = f.count("max_window_layers", 28, 0, maxCount)
 	}
 	window := f.count("sliding_window", 4096, 1, maxCount)

@@ -88,8 +88,9 @@ func (f *fields) positive(name string, absent float64) float64 {
 	return v
 }
 
-func (f *fields) bool(name string, absent bool) bool {
-	v := absent
+// bool reads a truth value; a missing one is false.
+func (f *fields) bool(name string) bool {
+	v := false
 	if f.has(name) {
 		f.value(name, &v, "true or false")
 	}

@@ -2,16 +2,11 @@ package model
 
 // MemoryUse is the memory of a model and one batch in bytes, by kind. Kernels keep a little of their own beside it.
 type MemoryUse struct {
-	Weights     int64 `json:"weights"`     // as stored
-	Activations int64 `json:"activations"` // what backward needs of the layers' forward passes
-	Scratch     int64 `json:"scratch"`     // buffers of one layer at a time
-	Logits      int64 `json:"logits"`      // one chunk of them, and what else belongs to the head
-	Gradient    int64 `json:"gradient"`    // of embeddings and head, whole; of other weights it never exists here
-}
-
-// Total is the sum.
-func (u MemoryUse) Total() int64 {
-	return u.Weights + u.Activations + u.Scratch + u.Logits + u.Gradient
+	Weights     int64 // as stored
+	Activations int64 // what backward needs of the layers' forward passes
+	Scratch     int64 // buffers of one layer at a time
+	Logits      int64 // one chunk of them, and what else belongs to the head
+	Gradient    int64 // of embeddings and head, whole; of other weights it never exists here
 }
 
 // Memory is what a Llama with weights stored as d takes after Gradient of a batch of that many tokens in one sequence, all of

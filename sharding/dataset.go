@@ -88,11 +88,9 @@ func IndexPart(files []File, p Part) (*Dataset, error) {
 	return index(files, p, func(x *indexed, f *os.File) error { return x.temporary(f, x.check(p.SkipBad)) })
 }
 
-// Open is IndexFiles for files that it has accepted before, here or elsewhere, and that are known by their hash since:
-// lines are found and not looked into. What packed files hold is kept under cacheDir, if that is not empty, by their content.
-func Open(files []File, cacheDir string) (*Dataset, error) { return OpenPart(files, Part{}, cacheDir) }
-
-// OpenPart is Open for a part of the samples. Lines are looked into where bad ones are to be passed over.
+// OpenPart is IndexPart for files that it has accepted before, here or elsewhere, and that are known by their hash since: lines are
+// found and looked into only where bad ones are to be passed over. What packed files hold is kept under cacheDir, if that is
+// not empty, by their content.
 func OpenPart(files []File, p Part, cacheDir string) (*Dataset, error) {
 	return index(files, p, func(x *indexed, f *os.File) error {
 		check := func([]byte) error { return nil }
@@ -156,7 +154,7 @@ func indexFile(from File, read func(x *indexed, f *os.File) error) (indexed, err
 	}
 	if len(x.places) == 0 {
 		if x.bad.Count > 0 {
-			return x, fmt.Errorf("%s: no samples: all %d rows are bad, first %w", x.name, x.bad.Count, x.bad.First[0])
+			return x, fmt.Errorf("%s: no row is a sample: correct them, or leave the file out; the first: %w", x.name, x.bad.First[0])
 		}
 		return x, fmt.Errorf("%s: no samples: write one JSON object to a line, or leave the file out", x.name)
 	}

@@ -50,11 +50,11 @@ func TestOpenFindsWhatIndexHasAccepted(t *testing.T) {
 	for i, x := range d.files {
 		files[i] = File{Path: x.path, Name: x.name}
 	}
-	again, err := Open(files, "")
+	again, err := OpenPart(files, Part{}, "")
 	if err != nil || !reflect.DeepEqual(again, d) {
 		t.Errorf("Open finds another dataset than Index (%v)", err)
 	}
-	if d, err := Open([]File{{Path: write(t, "d.jsonl", "no JSON\n"), Name: "d"}}, ""); err != nil || d.Len() != 1 {
+	if d, err := OpenPart([]File{{Path: write(t, "d.jsonl", "no JSON\n"), Name: "d"}}, Part{}, ""); err != nil || d.Len() != 1 {
 		t.Errorf("Open looks into lines: %v", err)
 	}
 }

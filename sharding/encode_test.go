@@ -17,7 +17,7 @@ import (
 // chat template.
 func bytewise(t testing.TB, eos string, chat ...string) *tokenizer.Tokenizer {
 	t.Helper()
-	file, err := tokenizer.TrainBPE(strings.NewReader(""), 258, []string{"<|end|>", "<s>"})
+	file, err := tokenizer.Trainer{Vocab: 258, Specials: []string{"<|end|>", "<s>"}}.Train(strings.NewReader(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,11 @@ func bytewise(t testing.TB, eos string, chat ...string) *tokenizer.Tokenizer {
 	if file, err = json.Marshal(parts); err != nil {
 		t.Fatal(err)
 	}
-	config, err := tokenizer.ConfigFile("<s>", eos, 0)
+	special := map[string]string{"bos_token": "<s>"}
+	if eos != "" {
+		special["eos_token"] = eos
+	}
+	config, err := json.Marshal(special)
 	if err != nil {
 		t.Fatal(err)
 	}

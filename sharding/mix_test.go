@@ -174,7 +174,7 @@ func TestBadRowsAreCountedAndPassedOver(t *testing.T) {
 		t.Errorf("the second sample is at %s", where)
 	}
 	none := File{Path: write(t, "none.jsonl", "x\n"), Name: "none"}
-	if _, err := IndexPart([]File{none}, Part{SkipBad: true}); err == nil || !strings.Contains(err.Error(), "all 1 rows are bad, first none:1: is not JSON") {
+	if _, err := IndexPart([]File{none}, Part{SkipBad: true}); err == nil || !strings.Contains(err.Error(), "no row is a sample: correct them, or leave the file out; the first: none:1: is not JSON") {
 		t.Errorf("a file of bad rows alone: %v", err)
 	}
 	huge := File{Path: write(t, "huge.jsonl", strings.Repeat("x", maxLineBytes+1)), Name: "huge"}

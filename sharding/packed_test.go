@@ -150,12 +150,12 @@ func TestTheSameProblemsGiveTheSameTokensInEveryFormat(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		opened, err := Open([]File{{Path: path, Name: "data"}}, cache)
+		opened, err := OpenPart([]File{{Path: path, Name: "data"}}, Part{}, cache)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		again, err := Open([]File{{Path: path, Name: "data"}}, cache)
+		again, err := OpenPart([]File{{Path: path, Name: "data"}}, Part{}, cache)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -187,7 +187,7 @@ func TestUnpackedFilesAreKeptByContent(t *testing.T) {
 	cache := t.TempDir()
 	data := zipped(t, jsonl(t, problems()))
 	for range 2 {
-		if _, err := Open([]File{{Path: write(t, "data", string(data)), Name: "data"}}, cache); err != nil {
+		if _, err := OpenPart([]File{{Path: write(t, "data", string(data)), Name: "data"}}, Part{}, cache); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -199,7 +199,7 @@ func TestUnpackedFilesAreKeptByContent(t *testing.T) {
 		t.Errorf("kept is another text, %v", err)
 	}
 	broken := write(t, "data", string(zipped(t, []byte("{\"text\":\"a\"}\n"))[:20]))
-	if _, err := Open([]File{{Path: broken, Name: "data"}}, cache); err == nil {
+	if _, err := OpenPart([]File{{Path: broken, Name: "data"}}, Part{}, cache); err == nil {
 		t.Error("a file that is cut off is opened")
 	}
 	if kept, err := filepath.Glob(filepath.Join(cache, "*", "*")); err != nil || len(kept) != 1 {

@@ -145,9 +145,6 @@ func (m *Model) Tensor(name string) (Info, error) {
 	return Info{}, fmt.Errorf("read %s: none of the %d files has tensor %q", filepath.Dir(m.files[0].path), len(m.files), name)
 }
 
-// Metadata is what the first file says about itself.
-func (m *Model) Metadata() map[string]string { return m.files[0].Metadata() }
-
 // Close releases all files. A second call does nothing.
 func (m *Model) Close() error {
 	var errs []error

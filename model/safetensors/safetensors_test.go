@@ -184,8 +184,8 @@ func TestModelInShardsReadsLikeASingleFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(m.Names()) != "[a b c d]" || m.Metadata()["format"] != "pt" {
-			t.Errorf("names %v, metadata %v", m.Names(), m.Metadata())
+		if fmt.Sprint(m.Names()) != "[a b c d]" || m.files[0].Metadata()["format"] != "pt" {
+			t.Errorf("names %v, metadata %v", m.Names(), m.files[0].Metadata())
 		}
 		for _, want := range tensors {
 			got, err := m.Tensor(want.Name)

@@ -33,15 +33,6 @@ func invert(table [256]rune) map[rune]byte {
 	return m
 }
 
-// spell returns s with each byte spelled as its character.
-func spell(s string) string {
-	var out strings.Builder
-	for i := range len(s) {
-		out.WriteRune(runeOfByte[s[i]])
-	}
-	return out.String()
-}
-
 // unspell returns the bytes that a token's characters stand for, ok = false if some character stands for none.
 func unspell(token string) (raw string, ok bool) {
 	out := make([]byte, 0, len(token))

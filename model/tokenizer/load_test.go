@@ -269,9 +269,9 @@ func FuzzTextComesBack(f *testing.F) {
 	})
 }
 
-func ExampleTrainBPE() {
+func ExampleTrainer() {
 	text := strings.Repeat("one two three two one\n", 20)
-	file, err := TrainBPE(strings.NewReader(text), 280, []string{"<|end|>"})
+	file, err := Trainer{Vocab: 280, Specials: []string{"<|end|>"}}.Train(strings.NewReader(text))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,22 +11,17 @@ import (
 	"slices"
 )
 
-// TrainBPE learns a byte-level BPE vocabulary from text and returns its tokenizer.json, which Load and the Hugging Face
-// library read alike. Ids are: specials in their order, the 256 bytes, then merges, until vocab ids are given or no pair of
-// symbols occurs twice, whichever comes first. It is a function of its arguments alone: the most frequent
-// pair is merged first, among equals the one whose left, then right symbol is smaller in bytes.
-func TrainBPE(text io.Reader, vocab int, specials []string) ([]byte, error) {
-	return Trainer{Vocab: vocab, Specials: specials}.Train(text)
-}
-
-// Trainer is TrainBPE with its choices by name.
+// Trainer learns a byte-level BPE vocabulary from text.
 type Trainer struct {
 	Vocab    int      // most ids, at least 256 + len(Specials)
 	Specials []string // special tokens, different and not empty
 	Digits   bool     // each digit is a piece of its own, as in SmolLM: numbers are read digit by digit
 }
 
-// Train does what TrainBPE says.
+// Train returns the tokenizer.json of what it learned, which Load and the Hugging Face library read alike. Ids are: specials in
+// their order, the 256 bytes, then merges, until Vocab ids are given or no pair of symbols occurs twice, whichever comes
+// first. It is a function of its arguments alone: the most frequent pair is merged first, among equals the one whose left,
+// then right symbol is smaller in bytes.
 func (t Trainer) Train(text io.Reader) ([]byte, error) {
 	if least := len(runeOfByte) + len(t.Specials); t.Vocab < least || t.Vocab > maxID {
 		return nil, fmt.Errorf("train tokenizer: vocab is %d, want %d (256 bytes and %d special tokens) to %d", t.Vocab, least, len(t.Specials), maxID)
@@ -220,21 +215,6 @@ func (q *pairQueue) Pop() any {
 	last := q.pairs[len(q.pairs)-1]
 	q.pairs = q.pairs[:len(q.pairs)-1]
 	return last
-}
-
-// ConfigFile returns the tokenizer_config.json that goes with a trained tokenizer.json. An empty bos or eos is left out.
-func ConfigFile(bos, eos string, maxTokens int) ([]byte, error) {
-	config := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false}
-	if maxTokens > 0 {
-		config["model_max_length"] = maxTokens
-	}
-	for field, token := range map[string]string{"bos_token": bos, "eos_token": eos} {
-		if token != "" {
-			config[field] = token
-		}
-	}
-	data, err := json.MarshalIndent(config, "", "  ")
-	return append(data, '\n'), err
 }
 
 // vocabulary is written as an object from tokens to ids, in the order of ids.

@@ -31,7 +31,7 @@ func TestTrainedTokenizerIsTheOneTheLibraryWasAskedAbout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := TrainBPE(bytes.NewReader(text), 600, []string{"<|end|>", "<s>"})
+	got, err := Trainer{Vocab: 600, Specials: []string{"<|end|>", "<s>"}}.Train(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +46,17 @@ func TestTrainedTokenizerIsTheOneTheLibraryWasAskedAbout(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("TrainBPE gives another file than %s; if it is meant to, run the test with -update and then testdata/make_trained.py", path)
+		t.Errorf("Train gives another file than %s; if it is meant to, run the test with -update and then testdata/make_trained.py", path)
 	}
+}
+
+// spell returns s with each byte spelled as its character.
+func spell(s string) string {
+	var out strings.Builder
+	for i := range len(s) {
+		out.WriteRune(runeOfByte[s[i]])
+	}
+	return out.String()
 }
 
 // slowTrain is the definition: count all pairs anew before each merge.
@@ -156,7 +165,7 @@ func TestTrainingRefusesWhatItCannotDo(t *testing.T) {
 }
 
 func TestSpecialTokensAreNotLearned(t *testing.T) {
-	data, err := TrainBPE(strings.NewReader(strings.Repeat("abab ", 50)), 270, []string{"ab"})
+	data, err := Trainer{Vocab: 270, Specials: []string{"ab"}}.Train(strings.NewReader(strings.Repeat("abab ", 50)))
 	if err != nil {
 		t.Fatal(err)
 	}

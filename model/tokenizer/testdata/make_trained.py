@@ -1,4 +1,4 @@
-"""Asks the Hugging Face library about testdata/trained/tokenizer.json, which TrainBPE wrote (go test -run Trained -update).
+"""Asks the Hugging Face library about testdata/trained/tokenizer.json, which Trainer wrote (go test -run Trained -update).
 
 Run in this directory: python make_trained.py
 """
