@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/torctrain/torc/checkpoints"
@@ -53,6 +54,9 @@ func (c *core) described(now time.Time, id view.NodeID, d *pb.Description) *run 
 	default:
 		cmd := command{Run: a.Run, Spec: a.Spec, View: v}
 		e, err := newEntry(cmd)
+		if err == nil {
+			err = checkRun(a.Run)
+		}
 		if err == nil && v != nil {
 			err = v.Check(a.Run, e.spec.Batch.Lanes)
 		}
@@ -124,6 +128,14 @@ func (c *core) reclaim(now time.Time, r *run) {
 // laterView says whether v was decided after u.
 func laterView(v, u *view.View) bool {
 	return u == nil || v.Incarnation > u.Incarnation || v.Incarnation == u.Incarnation && v.Number > u.Number
+}
+
+// checkRun refuses the name of a run that runID does not make: directories here and on all nodes bear it.
+func checkRun(id string) error {
+	if id == "" || len(id) > maxRunName || strings.Trim(id, runLetters) != "" {
+		return fmt.Errorf("no run is named %.70q", id)
+	}
+	return nil
 }
 
 // recollect takes up the checkpoints that nodes have manifests of.

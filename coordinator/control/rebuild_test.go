@@ -1,6 +1,7 @@
 package control
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,25 @@ func TestBookHasWhatMembersSaid(t *testing.T) {
 	}
 	if err := b.apply(command{Kind: rebuilt, Run: "s"}); err == nil {
 		t.Error("a run without a spec is taken up")
+	}
+}
+
+// What a node says it works for may be anything. Directories bear the name of a run, here and on all nodes.
+func TestNoRunIsTakenUpUnderANameThatIsAPath(t *testing.T) {
+	for _, name := range []string{"../../escaped", "..", "a/b", "a\x00b", "A", strings.Repeat("a", maxRunName+1)} {
+		p := newPlay(t)
+		p.play("attend a")
+		p.play("beat a phase=training run=" + name)
+		p.play("described a view=1.1 members=a run=" + name)
+		if len(p.core.runs) != 0 {
+			t.Errorf("a run named %q is taken up", name)
+		}
+		if n := p.core.nodes[p.nodes["a"].beat.Node.ID()]; !strings.Contains(n.note, "no run is named") {
+			t.Errorf("of %q people are told %q", name, n.note)
+		}
+	}
+	if name := runID(strings.Repeat("Long name ", 10)); checkRun(name) != nil {
+		t.Errorf("the name %q of a launched run is refused", name)
 	}
 }
 

@@ -64,7 +64,14 @@ func (s *Server) broken() error {
 	return s.failure
 }
 
-// runID makes a name for a run: what its spec calls it and five letters that no other has.
+// The name of a run has letters, digits and hyphens, and ends with five that no other has.
+const (
+	runLetters  = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	maxRunTitle = 40 // of what its spec calls it
+	maxRunName  = maxRunTitle + 1 + 5
+)
+
+// runID makes a name for a run of what its spec calls it.
 func runID(name string) string {
 	clean := strings.Map(func(c rune) rune {
 		switch {
@@ -75,7 +82,7 @@ func runID(name string) string {
 		}
 		return '-'
 	}, name)
-	clean = strings.Trim(clean[:min(len(clean), 40)], "-")
+	clean = strings.Trim(clean[:min(len(clean), maxRunTitle)], "-")
 	if clean == "" {
 		clean = "run"
 	}
