@@ -149,7 +149,7 @@ func (c *core) saved(now time.Time, r *run, n *node, list []*pb.Saved) {
 			continue
 		}
 		t := r.taking(now, s.Step)
-		t.totals = runTotals{p.LossFirst, p.LossLast, p.Tokens, p.Seconds}
+		t.totals = runTotals{finite(p.LossFirst), finite(p.LossLast), p.Tokens, finite(p.Seconds)}
 		t.add(s)
 		c.commit(now, r, t)
 	}

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +177,32 @@ func TestAViewWithFewerHoldersTakesACheckpoint(t *testing.T) {
 	c.replace(now, r)
 	if n := taken(); n != 2 {
 		t.Errorf("with a holder less %d members are asked for another checkpoint, want 2", n)
+	}
+}
+
+// What a member says of losses ends neither the journal nor the run's result: JSON has no NaN.
+func TestTotalsThatAreNoNumbersAreNotWrittenDown(t *testing.T) {
+	now := time.Unix(100, 0)
+	c, r := keeping3("x", "y", "z")
+	for i, m := range r.view.Members {
+		list := savedPieces(r, int32(i), int32(i+3))
+		list[0].LossFirst, list[0].LossLast, list[0].Seconds = math.NaN(), math.Inf(1), math.Inf(-1)
+		c.saved(now, r, c.nodes[m.Node], list)
+	}
+	r.progress.add(now, &pb.Beat{Totals: &pb.Totals{Step: 10, LossFirst: math.NaN(), LossLast: math.Inf(-1), Seconds: math.NaN()}})
+	if len(r.committed) != 1 {
+		t.Fatalf("%d checkpoints are committed", len(r.committed))
+	}
+	for _, e := range c.take() {
+		if rec, ok := e.(record); ok {
+			if _, err := json.Marshal(rec.command); err != nil {
+				t.Errorf("the journal cannot hold %s: %v", rec.command.Kind, err)
+			}
+		}
+	}
+	p := r.progress
+	result := makeResult(&pb.RunInfo{LossFirst: p.lossFirst, LossLast: p.lossLast, TokensPerSecond: p.tokensPerSecond()}, false)
+	if _, err := json.Marshal(result); err != nil {
+		t.Errorf("a result cannot hold what members said: %v", err)
 	}
 }

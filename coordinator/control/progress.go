@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -69,13 +70,21 @@ func (p *progress) add(now time.Time, b *pb.Beat) bool {
 		}
 	}
 	if t := b.Totals; t.GetStep() > p.step {
-		p.step, p.lossFirst, p.lossLast, p.tokens, p.seconds = t.Step, t.LossFirst, t.LossLast, t.Tokens, t.Seconds
+		p.step, p.lossFirst, p.lossLast, p.tokens, p.seconds = t.Step, finite(t.LossFirst), finite(t.LossLast), t.Tokens, finite(t.Seconds)
 	}
 	p.at = now
 	if p.step > before {
 		p.made = now
 	}
 	return p.step > before
+}
+
+// finite is x, or 0 if it is none: a member may say anything, and neither the journal nor a result can hold a NaN.
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return x
 }
 
 // A run stands still when it makes no step for idleSteps times as long as steps take, and for idleLeast.
