@@ -15,17 +15,36 @@ import (
 	"github.com/torctrain/torc/internal/view"
 )
 
-// reunion is how long members of runs at work may take to answer a coordinator that begins.
+// reunion is how long members of runs at work may take to answer a coordinator that begins, and then another coordinator that
+// they name: one that does not answer must not cost the others their time.
 const reunion = 2 * time.Second
 
 // reunite looks for the members of the runs that the journal has at work. Through their gossip all nodes learn where this
 // coordinator is now; and if they have another one, which answers, this one must not serve: it is an error that says so.
 func (s *Server) reunite(ctx context.Context) error {
+	seeds, others := s.survey(ctx)
+	for _, addr := range others {
+		if s.answers(ctx, addr) {
+			return fmt.Errorf("another coordinator serves this cluster, at %s: stop it first, or give this one another --home to begin another cluster", addr)
+		}
+	}
+	if len(seeds) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, reunion)
+	defer cancel()
+	if err := s.gossip.Join(ctx, seeds); err != nil {
+		s.log.Warn("cannot gossip with the members", "err", err)
+	}
+	return nil
+}
+
+// survey asks the members of runs at work where they gossip and which other coordinators they know.
+func (s *Server) survey(ctx context.Context) (seeds, others []string) {
 	ctx, cancel := context.WithTimeout(ctx, reunion)
 	defer cancel()
 	var wg sync.WaitGroup
-	var mu sync.Mutex // guards what follows
-	var seeds, others []string
+	var mu sync.Mutex // guards seeds and others
 	for _, m := range s.expected() {
 		wg.Go(func() {
 			d, err := s.describe(ctx, m)
@@ -38,24 +57,13 @@ func (s *Server) reunite(ctx context.Context) error {
 			if d.Cluster == s.cluster && d.Gossip != "" {
 				seeds = append(seeds, d.Gossip)
 			}
-			if d.Cluster == s.cluster && d.Coordinator != s.addr {
+			if d.Cluster == s.cluster && d.Coordinator != s.addr && !slices.Contains(others, d.Coordinator) {
 				others = append(others, d.Coordinator)
 			}
 		})
 	}
 	wg.Wait()
-	for _, addr := range others {
-		if s.answers(ctx, addr) {
-			return fmt.Errorf("another coordinator serves this cluster, at %s: stop it first, or give this one another --home to begin another cluster", addr)
-		}
-	}
-	if len(seeds) == 0 {
-		return nil
-	}
-	if err := s.gossip.Join(ctx, seeds); err != nil {
-		s.log.Warn("cannot gossip with the members", "err", err)
-	}
-	return nil
+	return seeds, others
 }
 
 // expected are the members of the runs at work, as the journal has them.
@@ -88,6 +96,8 @@ func (s *Server) answers(ctx context.Context, addr string) bool {
 		return false
 	}
 	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, reunion)
+	defer cancel()
 	reply, err := pb.NewControlClient(conn).Status(ctx, &pb.StatusRequest{})
 	switch status.Code(err) {
 	case codes.OK:
