@@ -75,6 +75,11 @@ func (c *core) tick(now time.Time) {
 		for _, n := range c.nodes {
 			n.alive = now
 		}
+		for _, r := range c.runs {
+			for _, m := range r.members {
+				m.alive = now
+			}
+		}
 	}
 	if c.ticked.IsZero() {
 		c.awaken(now)
