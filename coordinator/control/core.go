@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/torctrain/torc/internal/pb"
+	"github.com/torctrain/torc/internal/spec"
 	"github.com/torctrain/torc/internal/view"
 )
 
@@ -19,11 +20,12 @@ type core struct {
 	known       int  // see Config.Nodes
 	founded     bool // it is known which cluster this is
 
-	nodes  map[view.NodeID]*node
-	runs   []*run    // in the order of launch
-	began  time.Time // when it ticked first
-	ticked time.Time
-	out    []effect
+	nodes   map[view.NodeID]*node
+	runs    []*run           // in the order of launch
+	uploads map[spec.Sum]int // files on their way from launch
+	began   time.Time        // when it ticked first
+	ticked  time.Time
+	out     []effect
 }
 
 // effect is what core wants done: a record, an order, a line or a collection.
@@ -51,7 +53,7 @@ type (
 )
 
 func newCore(t Timing, b *book) *core {
-	c := &core{timing: t, incarnation: b.incarnation, founded: b.cluster != "", nodes: map[view.NodeID]*node{}}
+	c := &core{timing: t, incarnation: b.incarnation, founded: b.cluster != "", nodes: map[view.NodeID]*node{}, uploads: map[spec.Sum]int{}}
 	for _, e := range b.runs {
 		c.runs = append(c.runs, newRun(e))
 	}

@@ -87,6 +87,9 @@ func (s *Server) Offer(stream grpc.ClientStreamingServer[pb.Chunk, pb.OfferReply
 			core.offering(now, sum, 1)
 		}
 	})
+	if _, have := s.store.Has(sum[:]); !needed && have { // another launch was faster
+		return stream.SendAndClose(&pb.OfferReply{})
+	}
 	if !needed {
 		return status.Errorf(codes.FailedPrecondition, "offer: no run waits for file %.6x", sum)
 	}

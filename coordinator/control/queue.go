@@ -48,7 +48,7 @@ const delivery = 2 * time.Minute
 
 func (c *core) awaitFiles(now time.Time, r *run) {
 	r.why = fmt.Sprintf("waits for %s from launch", count(len(r.missing), "file"))
-	if r.offers == 0 && now.Sub(r.offered) >= delivery {
+	if !c.delivered(r) && now.Sub(r.offered) >= delivery {
 		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("launch has not delivered %s: launch again", count(len(r.missing), "file")))
 	}
 }

@@ -33,8 +33,7 @@ type run struct {
 	stuck    uint64 // the step that was not made when members had different States last; 0: never
 
 	missing map[spec.Sum]int64 // files that the coordinator lacks, with their sizes
-	offers  int                // uploads under way
-	offered time.Time          // when the last one ended
+	offered time.Time          // when an upload of one of them began or ended last
 
 	pinned  bool // the class is the coordinator's choice
 	members map[view.NodeID]*member
@@ -201,11 +200,24 @@ func (c *core) needs(sum spec.Sum) (size int64, ok bool) {
 
 // offering counts the uploads of a file that begin (+1) and end (-1).
 func (c *core) offering(now time.Time, sum spec.Sum, change int) {
+	if c.uploads[sum] += change; c.uploads[sum] == 0 {
+		delete(c.uploads, sum)
+	}
 	for _, r := range c.runs {
 		if _, ok := r.missing[sum]; ok {
-			r.offers, r.offered = r.offers+change, now
+			r.offered = now
 		}
 	}
+}
+
+// delivered says whether a file that r waits for is on its way, for whichever run.
+func (c *core) delivered(r *run) bool {
+	for sum := range r.missing {
+		if c.uploads[sum] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // arrived notes that the coordinator has a file now.
