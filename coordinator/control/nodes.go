@@ -27,6 +27,7 @@ type node struct {
 	phase    pb.Phase
 	since    time.Time // when it entered phase
 	draining bool      // it wants to leave
+	leaves   bool      // somebody asked that it leave
 	run      *run      // it is assigned to; nil while free
 	drops    string    // the run it was told to drop and has not dropped yet
 	strange  string    // the run that it says it works for, and of which the book has nothing
@@ -93,6 +94,9 @@ func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uin
 	}
 	if r := n.run; r != nil {
 		c.again(n, r, b)
+	}
+	if n.leaves && !b.Draining {
+		c.send(n, leaveOrder)
 	}
 	c.beat(now, session, b)
 	return replaced, nil
@@ -197,10 +201,14 @@ func (c *core) named(name string) *node {
 	return nil
 }
 
+// leaveOrder asks a node to leave. Nobody changes it.
+var leaveOrder = &pb.Order{Kind: &pb.Order_Leave{Leave: &pb.Leave{}}}
+
 // drain asks the node of this name to leave: it finishes its step, and the run goes on without it.
 func (c *core) drain(name string) error {
 	if n := c.named(name); n != nil {
-		c.send(n, &pb.Order{Kind: &pb.Order_Leave{Leave: &pb.Leave{}}})
+		n.leaves = true
+		c.send(n, leaveOrder)
 		return nil
 	}
 	return refusal{fmt.Sprintf("no node named %q attends: `coordinator nodes` lists them", name)}
