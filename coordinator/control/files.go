@@ -149,6 +149,9 @@ func (s *Server) State(req *pb.StateRequest, stream grpc.ServerStreamingServer[p
 	if err := s.run(req.Run, func(c *core, now time.Time, r *run) { info = c.info(now, r) }); err != nil {
 		return err
 	}
+	if info.State != pb.RunState_RUN_FINISHED && info.State != pb.RunState_RUN_STOPPED { // what lies there is of an earlier end
+		return status.Errorf(codes.FailedPrecondition, "run %s is %s and has no last State", req.Run, stateName(info.State))
+	}
 	f, err := os.Open(filepath.Join(s.runDir(req.Run), stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return status.Errorf(codes.FailedPrecondition, "run %s is %s and has no last State", req.Run, stateName(info.State))

@@ -98,6 +98,9 @@ func (s *Server) run(id string, f func(c *core, now time.Time, r *run)) error {
 			f(c, now, r)
 		}
 	})
+	if err := s.broken(); err != nil { // what f did may not be in the journal, and so has not happened
+		return status.Errorf(codes.Internal, "run %s: %v", id, err)
+	}
 	if !found && s.learning() {
 		return status.Errorf(codes.Unavailable, "no run is named %q; this coordinator has just begun without a journal, and learns from members which runs there are: ask again", id)
 	}

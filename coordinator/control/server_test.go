@@ -347,6 +347,12 @@ func TestStoppedRunKeepsItsState(t *testing.T) {
 	if _, err := s.client.Stop(t.Context(), &pb.StopRequest{Run: run}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("second stop: %v", err)
 	}
+	s.do(func(c *core, now time.Time) { c.find(run).reopen(now) })
+	early, err = s.client.State(t.Context(), &pb.StateRequest{Run: run})
+	if err == nil {
+		_, err = early.Recv()
+	}
+	wantCode(t, err, codes.FailedPrecondition, "is queued and has no last State") // that of the first end is not its last one
 }
 
 // A State whose hash is not the digest is not kept; another member may have the right one.
@@ -457,6 +463,21 @@ func TestRunReturnsAfterEverythingEnded(t *testing.T) {
 	}
 	for err = nil; err == nil; {
 		_, err = logs.Recv()
+	}
+}
+
+// Nobody is told of what the journal does not have.
+func TestWhatIsNotInTheJournalIsNotAnswered(t *testing.T) {
+	s := serve(t, t.TempDir())
+	run := s.launch(resolved(t, t.TempDir()), 1).Run
+	if err := s.journal.close(); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := s.client.Stop(t.Context(), &pb.StopRequest{Run: run}); err == nil {
+		t.Errorf("without a journal the run is %v", reply.Run.State)
+	}
+	if err := s.stop(); err == nil || !strings.Contains(err.Error(), "write journal") {
+		t.Errorf("Run = %v, want the journal's error", err)
 	}
 }
 
