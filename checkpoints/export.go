@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/safetensors"
 )
@@ -30,56 +31,15 @@ var companions = []string{
 
 // ExportHF writes w as a Hugging Face model directory dst, with the configuration and tokenizer of the directory base, from
 // which w comes. dst must not exist, or be empty. It appears whole, when all of it is on disk, or not at all.
-func ExportHF(dst, base string, w *model.Weights, o ExportOptions) (err error) {
-	if err := Free(dst); err != nil {
-		return fmt.Errorf("export model: %w", err)
-	}
-	parent := filepath.Dir(filepath.Clean(dst))
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("export model: %w", err)
-	}
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+"-*")
+func ExportHF(dst, base string, w *model.Weights, o ExportOptions) error {
+	err := durable.WriteDir(dst, func(dir string) error { return fill(dir, base, w, o) })
 	if err != nil {
-		return fmt.Errorf("export model: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("export model to %s: %w", dst, err)
-			if e := os.RemoveAll(tmp); e != nil {
-				err = errors.Join(err, fmt.Errorf("remove what was written: %w", e))
-			}
-		}
-	}()
-	if err := fill(tmp, base, w, o); err != nil {
-		return err
-	}
-	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty directory, which Rename would not replace
-		return err
-	}
-	if err := os.Rename(tmp, dst); err != nil {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// Free says why ExportHF cannot write to path: something is there already.
-func Free(path string) error {
-	entries, err := os.ReadDir(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case len(entries) > 0:
-		return fmt.Errorf("%s exists and is not empty: remove it or choose another directory", path)
+		return fmt.Errorf("export model to %s: %w", dst, err)
 	}
 	return nil
 }
 
 func fill(dir, base string, w *model.Weights, o ExportOptions) error {
-	if err := os.Chmod(dir, 0o755); err != nil { // os.MkdirTemp makes it for its owner alone
-		return err
-	}
 	config, tensors, limit := w.Config, w.Tensors(), o.MaxFileBytes
 	if o.DType != nil {
 		cast, err := config.WithDType(*o.DType)
@@ -91,11 +51,11 @@ func fill(dir, base string, w *model.Weights, o ExportOptions) error {
 	if limit == 0 {
 		limit = 5e9
 	}
-	if err := writeFile(filepath.Join(dir, "config.json"), config.JSON()); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, "config.json"), config.JSON(), 0o644); err != nil {
 		return err
 	}
 	if o.Card != nil {
-		if err := writeFile(filepath.Join(dir, "README.md"), o.Card); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, "README.md"), o.Card, 0o644); err != nil {
 			return err
 		}
 	}
@@ -107,34 +67,11 @@ func fill(dir, base string, w *model.Weights, o ExportOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, name), text); err != nil {
+		if err := durable.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
 	// transformers refuses files that do not say which framework's tensors they hold.
-	if _, err := safetensors.WriteModel(dir, tensors, limit, map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// writeFile writes a new file that is on disk when it returns.
-func writeFile(path string, text []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	_, err := safetensors.WriteModel(dir, tensors, limit, map[string]string{"format": "pt"})
+	return err
 }

@@ -3,6 +3,8 @@ package checkpoints
 import (
 	"io"
 	"os"
+
+	"github.com/torctrain/torc/internal/durable"
 )
 
 // FS is what a store needs of a file system. Names are paths.
@@ -56,7 +58,7 @@ func (Disk) Rename(from, to string) error { return os.Rename(from, to) }
 func (Disk) Remove(name string) error { return os.Remove(name) }
 
 // SyncDir flushes the directory itself.
-func (Disk) SyncDir(dir string) error { return syncDir(dir) }
+func (Disk) SyncDir(dir string) error { return durable.SyncDir(dir) }
 
 type diskFile struct{ *os.File }
 

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/drills"
+	"github.com/torctrain/torc/internal/durable"
 )
 
 func newDataCmd() *cobra.Command {
@@ -50,7 +49,7 @@ text (plain, for a tokenizer).`,
 			if out == "" {
 				return write(cmd.OutOrStdout())
 			}
-			if err := writeWhole(out, write); err != nil || !wantsJSON(cmd) {
+			if err := durable.Write(out, 0o644, write); err != nil || !wantsJSON(cmd) {
 				return err
 			}
 			info, err := os.Stat(out)
@@ -68,21 +67,4 @@ text (plain, for a tokenizer).`,
 	cmd.MarkFlagRequired("count")
 	addJSONFlag(cmd)
 	return cmd
-}
-
-// writeWhole writes a file that appears complete or not at all.
-func writeWhole(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*")
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

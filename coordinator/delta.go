@@ -14,6 +14,7 @@ import (
 	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/checkpoints/adapter"
 	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/model"
 )
 
@@ -35,7 +36,7 @@ func newDeltaApplyCmd() *cobra.Command {
 said otherwise), and writes a Hugging Face directory. Beside the model lies ` + undoName + `, by which delta revert restores the base.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkpoints.Free(out); err != nil {
+			if err := durable.CheckFree(out); err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
 			w, err := model.Load(base)

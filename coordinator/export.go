@@ -7,6 +7,7 @@ import (
 
 	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/internal/config"
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/model"
 )
 
@@ -95,5 +96,5 @@ func (x *exporting) options() (o checkpoints.ExportOptions, err error) {
 		}
 		o.MaxFileBytes = int64(n)
 	}
-	return o, config.Kind(config.ErrUsage, checkpoints.Free(x.out))
+	return o, config.Kind(config.ErrUsage, durable.CheckFree(x.out))
 }

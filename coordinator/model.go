@@ -15,6 +15,7 @@ import (
 	"github.com/torctrain/torc/checkpoints"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/drills"
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/model"
 	"github.com/torctrain/torc/model/tokenizer"
 )
@@ -97,7 +98,7 @@ func (f fresh) write() (madeModel, error) {
 	if f.spread < 0 {
 		return none, config.Usagef("--spread %v: must be above 0", f.spread)
 	}
-	if err := checkpoints.Free(f.out); err != nil {
+	if err := durable.CheckFree(f.out); err != nil {
 		return none, config.Kind(config.ErrUsage, err)
 	}
 	text, err := f.source()

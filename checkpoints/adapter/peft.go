@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/model/safetensors"
 )
 
@@ -82,14 +81,9 @@ func peftName(weight string) string {
 }
 
 // writePEFT writes an adapter directory, which appears whole.
-func (d *Delta) writePEFT(dst, base string, config map[string]any, files map[string][]safetensors.Tensor) (err error) {
+func (d *Delta) writePEFT(dst, base string, config map[string]any, files map[string][]safetensors.Tensor) error {
 	if len(d.Changes) == 0 {
 		return errors.New("write adapter: nothing was trained")
-	}
-	if entries, e := os.ReadDir(dst); e == nil && len(entries) > 0 {
-		return fmt.Errorf("write adapter: %s exists and is not empty: remove it or choose another directory", dst)
-	} else if e != nil && !errors.Is(e, fs.ErrNotExist) {
-		return fmt.Errorf("write adapter: %w", e)
 	}
 	var targets []string
 	for _, c := range d.Changes {
@@ -105,34 +99,18 @@ func (d *Delta) writePEFT(dst, base string, config map[string]any, files map[str
 	if err != nil {
 		return err
 	}
-	parent := filepath.Dir(filepath.Clean(dst))
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("write adapter: %w", err)
-	}
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+"-*")
+	err = durable.WriteDir(dst, func(dir string) error {
+		for name, tensors := range files {
+			if err := safetensors.Write(filepath.Join(dir, name), tensors, map[string]string{"format": "pt"}); err != nil {
+				return err
+			}
+		}
+		return durable.WriteFile(filepath.Join(dir, configName), append(text, '\n'), 0o644)
+	})
 	if err != nil {
-		return fmt.Errorf("write adapter: %w", err)
+		return fmt.Errorf("write adapter to %s: %w", dst, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write adapter to %s: %w", dst, err), os.RemoveAll(tmp))
-		}
-	}()
-	if err := os.Chmod(tmp, 0o755); err != nil { // os.MkdirTemp makes it for its owner alone
-		return err
-	}
-	for name, tensors := range files {
-		if err := safetensors.Write(filepath.Join(tmp, name), tensors, map[string]string{"format": "pt"}); err != nil {
-			return err
-		}
-	}
-	if err := os.WriteFile(filepath.Join(tmp, configName), append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty directory, which Rename would not replace
-		return err
-	}
-	return os.Rename(tmp, dst)
+	return nil
 }
 
 // transposed is x (r, m) as (m, r).

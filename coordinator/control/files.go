@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/torctrain/torc/internal/durable"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
 )
@@ -187,11 +187,11 @@ func (e diskError) cure() string {
 	return "let the coordinator write below"
 }
 
-// disk writes to a file and marks its errors.
-type disk struct{ f *os.File }
+// disk is a file whose errors are marked.
+type disk struct{ io.Writer }
 
 func (d disk) Write(p []byte) (int, error) {
-	n, err := d.f.Write(p)
+	n, err := d.Writer.Write(p)
 	if err != nil {
 		err = diskError{err}
 	}
@@ -201,32 +201,13 @@ func (d disk) Write(p []byte) (int, error) {
 // writeDurably makes the file dir/name with what write writes, whole or not at all. An error that is not write's own is a
 // diskError.
 func writeDurably(dir, name string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(dir, "."+name+"-*")
-	if err != nil {
+	var own error
+	err := durable.Write(filepath.Join(dir, name), 0o644, func(w io.Writer) error {
+		own = write(disk{w})
+		return own
+	})
+	if err != nil && own == nil {
 		return diskError{err}
 	}
-	defer os.Remove(tmp.Name()) // gone already after the rename
-	defer tmp.Close()
-	if err := write(disk{tmp}); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
-	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Join(dir, name), diskError{err})
-	}
-	if err := os.Rename(tmp.Name(), filepath.Join(dir, name)); err != nil {
-		return diskError{err}
-	}
-	if err := syncDir(dir); err != nil {
-		return diskError{err}
-	}
-	return nil
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return err
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/torctrain/torc/internal/durable"
 )
 
 // Files of a trust directory. What has a key in it is readable by its owner alone.
@@ -41,10 +43,10 @@ func openCA(cfg Config) (*CA, error) {
 		return nil, err
 	}
 	// The certificate last: it is what says that there is a CA.
-	if err := writeFile(filepath.Join(cfg.Dir, caKeyFile), key, 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(cfg.Dir, caKeyFile), key, 0o600); err != nil {
 		return nil, err
 	}
-	return ca, writeFile(filepath.Join(cfg.Dir, caCertFile), certPEM(ca.Cert), 0o644)
+	return ca, durable.WriteFile(filepath.Join(cfg.Dir, caCertFile), certPEM(ca.Cert), 0o644)
 }
 
 // readCA reads ca.crt and ca.key, or tls.crt and tls.key, from dir.
@@ -91,7 +93,7 @@ func writeBook(dir string, b *Book) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, bookFile), text, 0o600)
+	return durable.WriteFile(filepath.Join(dir, bookFile), text, 0o600)
 }
 
 // Bundle is what a node or a command keeps on disk: its key, its certificate and the CA's.
@@ -189,7 +191,7 @@ func (b *Bundle) Save(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep identity: %w", err)
 	}
-	return writeFile(path, text, 0o600)
+	return durable.WriteFile(path, text, 0o600)
 }
 
 // LoadCA reads a CA's certificate from a PEM file.
@@ -221,27 +223,4 @@ func readSmall(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: it has %d bytes, more than %d", path, info.Size(), limit)
 	}
 	return os.ReadFile(path)
-}
-
-// writeFile writes a file durably, whole or not at all.
-func writeFile(path string, text []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer os.Remove(tmp.Name()) // gone already after the rename
-	defer tmp.Close()
-	_, err = tmp.Write(text)
-	if err := errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

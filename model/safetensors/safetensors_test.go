@@ -80,7 +80,7 @@ func TestWriteIsDeterministicAndAligned(t *testing.T) {
 	if start := len(a) - 5; start%align != 0 {
 		t.Errorf("data begin at byte %d, want a multiple of %d", start, align)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".a-*")); len(left) > 0 {
 		t.Errorf("temporary files are left: %v", left)
 	}
 }
@@ -93,7 +93,7 @@ func TestFailedWriteLeavesTheOldFile(t *testing.T) {
 	}
 	old, _ := os.ReadFile(path)
 	broken := errors.New("disk full")
-	if err := writeDurably(path, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+	if err := writeFile(path, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
 		t.Fatalf("got %v, want %v", err, broken)
 	}
 	for name, tensors := range map[string][]Tensor{
@@ -109,7 +109,7 @@ func TestFailedWriteLeavesTheOldFile(t *testing.T) {
 	if got, _ := os.ReadFile(path); !bytes.Equal(got, old) {
 		t.Error("the file changed")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".a-*")); len(left) > 0 {
 		t.Errorf("temporary files are left: %v", left)
 	}
 }

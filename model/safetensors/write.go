@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
+
+	"github.com/torctrain/torc/internal/durable"
 )
 
 // align is what the start of the data is a multiple of, so that a map of the file has aligned elements.
@@ -36,16 +37,12 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = writeDurably(path, func(w io.Writer) error {
+	return writeFile(path, func(w io.Writer) error {
 		if _, err := w.Write(header); err != nil {
 			return err
 		}
 		return writeData(w, tensors)
 	})
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }
 
 // WriteModel writes the weights of a model directory: model.safetensors when the tensors have at most maxBytes together,
@@ -76,9 +73,8 @@ func WriteModel(dir string, tensors []Tensor, maxBytes int64, metadata map[strin
 		return nil, fmt.Errorf("write %s: %w", dir, err)
 	}
 	path := filepath.Join(dir, IndexName)
-	err = writeDurably(path, func(w io.Writer) error { _, err := w.Write(append(index, '\n')); return err })
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+	if err := durable.WriteFile(path, append(index, '\n'), 0o644); err != nil {
+		return nil, err
 	}
 	return append(names, IndexName), nil
 }
@@ -185,46 +181,13 @@ func writeData(w io.Writer, tensors []Tensor) error {
 	return nil
 }
 
-// writeDurably makes path hold what write writes, or leaves it as it was.
-func writeDurably(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+// writeFile is durable.Write through a buffer.
+func writeFile(path string, write func(io.Writer) error) error {
+	return durable.Write(path, 0o644, func(f io.Writer) error {
+		w := bufio.NewWriterSize(f, 1<<20)
+		if err := write(w); err != nil {
+			return err
 		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename inside dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+		return w.Flush()
+	})
 }
