@@ -126,11 +126,26 @@ func TestDirectionsAreThoseNamed(t *testing.T) {
 	}
 }
 
+// methods.md §7.
 func TestExactSetMeetsThePublishedExample(t *testing.T) {
 	w := model.MatrixOver32([]float32{-4, 0, 2, 5, 6, 2, 8, 0, 4, 3, -1, 2, -3, 1, 0, 2, 0, 3, 2, 7}, 5, 4)
 	got, err := ExactSet(Config{Name: "lift", Filter: 2}, w, 9)
 	if want := []uint32{0, 3, 4, 5, 6, 15, 17, 18, 19}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("set is %v (%v), want %v", got, err, want)
+	}
+	// By |W| alone (2, 0), (2, 1) and (3, 0) take the places of (1, 1), (3, 3) and (4, 2).
+	got, err = LargestSet(Config{Name: "lift"}, w, 9)
+	if want := []uint32{0, 3, 4, 6, 8, 9, 12, 17, 19}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("by magnitude it is %v (%v), want %v", got, err, want)
+	}
+	d, err := Engine{Kernels: cpu.Ref()}.decompose(w, 4, rng.New(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float64{11.108889, 9.951465, 5.575221, 1.215669} {
+		if math.Abs(float64(d.s[i])-want) > 2e-6 {
+			t.Errorf("singular value %d is %v, want %v", i, d.s[i], want)
+		}
 	}
 }
 

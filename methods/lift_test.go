@@ -411,8 +411,17 @@ func free(set []uint32) []uint32 {
 
 // The gradient that Pull gives θ is that of a loss as a function of θ: ½Σ(x·Wᵀ)², of which central differences are exact.
 func TestPullIsTheGradientOfTheta(t *testing.T) {
-	for _, c := range []Config{liftConfig(2), {Name: "full", Modules: "linear"}, {Name: "s2ft", Down: 0.3, V: 0.4, Up: 0.2, Select: "random"}} {
-		w := small(model.F32, 8)
+	for _, x := range []struct {
+		c Config
+		w *model.Weights
+	}{
+		{liftConfig(2), small(model.F32, 8)},
+		{Config{Name: "lift", Modules: "linear", Rank: 2, Density: 1}, small(model.F32, 8)},
+		{Config{Name: "full", Modules: "linear"}, small(model.F32, 8)},
+		{Config{Name: "s2ft", Down: 0.3, V: 0.4, Up: 0.2, Select: "random"}, small(model.F32, 8)},
+		{s2ftConfig(), grouped(t, model.F32)}, // with whole heads of O and V
+	} {
+		c, w := x.c, x.w
 		m, err := New(c, w, 43)
 		if err != nil {
 			t.Fatal(err)

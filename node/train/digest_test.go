@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -52,22 +53,24 @@ type toy struct {
 	steps  int
 	edit   func(*spec.Resolved)
 	data   toyData
+	fields string // of the model's configuration that tell its family; empty: an early Llama's
 }
 
-func toyConfig(t *testing.T) *model.Config {
+func (c toy) config(t *testing.T) *model.Config {
 	t.Helper()
-	c, err := model.ParseConfig([]byte(`{"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_act":"silu","hidden_size":32,
+	fields := cmp.Or(c.fields, `"architectures":["LlamaForCausalLM"],"model_type":"llama","tie_word_embeddings":true`)
+	config, err := model.ParseConfig([]byte(`{"hidden_act":"silu","hidden_size":32,
 		"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":61,
-		"max_position_embeddings":64,"rms_norm_eps":1e-5,"rope_theta":10000.0,"tie_word_embeddings":true,"initializer_range":0.1}`))
+		"max_position_embeddings":64,"rms_norm_eps":1e-5,"rope_theta":10000.0,"initializer_range":0.1,` + fields + "}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return config
 }
 
 func (c toy) job(t *testing.T, threads int) *Job {
 	t.Helper()
-	config := toyConfig(t)
+	config := c.config(t)
 	w := model.NewRandom(config, c.dtype, 3)
 	r := &spec.Resolved{Spec: spec.Default(c.method.Name)}
 	r.Method, r.Batch.Lanes, r.Steps, r.Optimizer.LR = c.method, c.lanes, c.steps, 1e-2
