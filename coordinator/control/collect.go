@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -38,6 +39,62 @@ type Result struct {
 	BytesSentPerMember int64   `json:"bytes_sent_per_member"`
 	Trained            int64   `json:"trained"`
 	Members            int     `json:"members"`
+}
+
+// finish compares the digests of the members and has State fetched.
+func (c *core) finish(now time.Time, r *run, why string) {
+	for _, s := range r.view.Members {
+		m := r.members[s.Node]
+		if m.phase != pb.Phase_PHASE_FINISHED {
+			continue
+		}
+		if len(r.holders) > 0 && !bytes.Equal(m.digest, r.digest) {
+			why := fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x", r.holders[0].Node.Name, r.digest, s.Node.Name, m.digest)
+			c.reload(now, r, m.step, why)
+			return
+		}
+		r.digest, r.stopped = m.digest, r.stopped || m.stopped
+		r.progress.step = max(r.progress.step, m.step) // reports may have been lost with a session
+		r.holders = append(r.holders, view.Member{Node: s.Node, Addr: m.addr})
+	}
+	r.state, r.why = pb.RunState_RUN_FINISHING, "fetching State"
+	c.say(now, r, slog.LevelInfo, "digest %x, %s", r.digest, why)
+	c.out = append(c.out, collection{r, r.holders, r.digest})
+}
+
+// errAway marks that a holder of State did not answer, which may change.
+var errAway = errors.New("it does not answer")
+
+// errUnkept marks what is wrong with the coordinator's own disk, not with a State or its holders.
+var errUnkept = errors.New("cannot keep State")
+
+// collected ends a run whose State was stored, or that no member has. While the coordinator lacks the means to store it, the
+// members keep it and the collection is repeated: it may be worth days of training. Holders that do not answer are asked
+// again for a while; if none does, the steps since the last checkpoint are made again.
+func (c *core) collected(now time.Time, r *run, err error) {
+	switch {
+	case r.state != pb.RunState_RUN_FINISHING:
+	case errors.Is(err, errUnkept):
+		r.retry, r.why = now.Add(c.timing.Keep), err.Error()
+		if !r.unkept {
+			r.unkept = true
+			c.say(now, r, slog.LevelWarn, "%v; trying again every %v until it works or the run is stopped", err, c.timing.Keep)
+		}
+	case errors.Is(err, errAway) && !r.stopped:
+		if r.empty.IsZero() {
+			r.empty = now
+			c.say(now, r, slog.LevelWarn, "the last State cannot be fetched: %v; trying again", err)
+		}
+		if r.retry, r.why = now.Add(c.timing.Keep), err.Error(); now.Sub(r.empty) >= c.timing.Hope {
+			c.startOver(now, r, fmt.Sprintf("no member that has the last State answered in %v", c.timing.Hope))
+		}
+	case err != nil:
+		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("keep the last State: %v", err))
+	case r.stopped:
+		c.end(now, r, pb.RunState_RUN_STOPPED, fmt.Sprintf("after step %d of %d", r.progress.step, r.spec.Steps))
+	default:
+		c.end(now, r, pb.RunState_RUN_FINISHED, "")
+	}
 }
 
 // collect fetches and keeps the State of runs that finish, until ctx is done.

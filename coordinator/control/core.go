@@ -79,7 +79,7 @@ func (c *core) tick(now time.Time) {
 		}
 		for _, r := range c.runs {
 			for _, m := range r.members {
-				m.alive = now
+				m.alive, m.worked = now, now
 			}
 		}
 	}
@@ -101,6 +101,7 @@ func (c *core) awaken(now time.Time) {
 		for _, m := range r.members {
 			m.alive = now
 		}
+		r.rouse(now)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func training(names ...string) []report {
 	all := ready(names...)
 	for i := range all {
-		all[i].Phase, all[i].Entered = pb.Phase_PHASE_TRAINING, 1
+		all[i].Phase, all[i].Entered, all[i].Worked = pb.Phase_PHASE_TRAINING, 1, at(9)
 	}
 	return all
 }
@@ -46,6 +46,9 @@ func TestViewAtWorkByTable(t *testing.T) {
 	}
 	gone, dead, drain := func(r *report) { r.Gone = true }, func(r *report) { r.Dead = true }, func(r *report) { r.Draining = true }
 	fresh := func(r *report) { r.Alive = at(100) }
+	out := func(r *report) { r.Entered = 0 }
+	worked := func(last float64) do { return func(r *report) { r.Alive, r.Worked = at(100), at(last) } }
+	why := func(l pb.Loss) do { return func(r *report) { r.Why = l } }
 	lost := func(peer string, why pb.Loss, when float64) do {
 		return func(r *report) { r.Lost, r.Why, r.LostAt = peer, why, at(when) }
 	}
@@ -105,9 +108,16 @@ func TestViewAtWorkByTable(t *testing.T) {
 		{"silence", change("a", fresh, "c", fresh, "d", fresh), p, 12.9, "", false, "", ""},
 		{"long silence", change("a", fresh, "c", fresh, "d", fresh), p, 13, "a c d", false, "", "lost member b: silent for 4.0 s"},
 		{"goodbye", change("c", phase(pb.Phase_PHASE_LEAVING)), p, 9, "a b d", false, "", "lost member c: it left"},
+		{"has not come to the view yet", and(change("a", fresh, "b", both(out, worked(80.1)), "c", fresh, "d", fresh)), p, 100, "", false, "", ""},
+		{"does not come to the view", change("a", fresh, "b", both(out, worked(80)), "c", fresh, "d", fresh), p, 100, "a c d", false, "", "lost member b: it does not come to view 1, where others wait for it, and was not busy for 20 s"},
+		{"nobody has come to the view", all4(both(out, worked(80))), p, 100, "", false, "", ""},
+		{"does not come to the view, and too few would be left", change("a", fresh, "b", both(out, worked(80)), "c", fresh, "d", fresh), least(4), 100, "", false, "", "waits for members: members.min is 4, has a, c, d; lost: b: it does not come to view 1, where others wait for it"},
+		{"comes late, and is accused", change("a", broke("b", 7), "b", out), p, 9, "", false, "", ""},
 		{"failure", change("c", failed("disk full")), p, 9, "a b d", false, "", "lost member c: it failed: disk full"},
 		{"failure of all that fails everybody", change("c", fatal), p, 9, "", false, "fail", "member c failed: lane 3 is not finite"},
 		{"starts over from a State of others", change("c", starts), p, 9, "a b d", false, "", "lost member c: it has no State of its own any more"},
+		{"starts over, since its State is another one", change("c", both(starts, why(pb.Loss_LOSS_DIVERGED))), p, 9, "a b d", false, "", "lost member c: its State is not that of most members, and it starts over"},
+		{"starts over, since it is far behind", change("c", both(starts, why(pb.Loss_LOSS_BEHIND))), p, 9, "a b d", false, "", "lost member c: it lacks steps that nobody has any more, and starts over"},
 		{"forgot its part", change("c", phase(pb.Phase_PHASE_IDLE)), p, 9, "a b d", false, "", "lost member c: it has no State of its own any more"},
 		{"two at once", change("a", gone, "c", gone), p, 10, "b d", false, "", "lost member a: its session broke, silent for 1.0 s; lost member c: its session broke"},
 		{"not all entered the view, but one is lost", change("a", gone, "c", func(r *report) { r.Entered = 0 }), p, 10, "b c d", false, "", "lost member a"},
@@ -316,8 +326,11 @@ func TestDecideWhateverHappens(t *testing.T) {
 			if other := r.IntN(n); one(6) && other != i {
 				m.Lost, m.Why, m.LostAt = names[other], pb.Loss(1+r.IntN(3)), at(95+5*r.Float64())
 			}
-			if one(20) {
+			if m.Worked = at(99); one(20) {
 				m.Entered = 0
+				if one(2) {
+					m.Worked = at(79)
+				}
 			}
 		}
 		for i := range r.IntN(3) {
@@ -339,6 +352,7 @@ func TestDecideWhateverHappens(t *testing.T) {
 			accused := slices.ContainsFunc(reports, func(by report) bool { return by.Lost == m.Node.Name })
 			switch {
 			case v.Rank(m.Node) < 0:
+			case m.Worked == at(79): // it depends on the others
 			case m.Alive == at(95), m.Phase != pb.Phase_PHASE_TRAINING && m.Phase != pb.Phase_PHASE_FINISHED:
 				lost++
 			case !m.Gone && !accused:

@@ -105,8 +105,20 @@ func (p *progress) still(now time.Time) (usual float64, yes bool) {
 	if p.made.IsZero() || len(p.recent) == 0 {
 		return 0, false
 	}
-	usual = slices.Sorted(slices.Values(p.recent))[len(p.recent)/2]
-	return usual, now.Sub(p.made) >= max(idleLeast, time.Duration(idleSteps*usual*float64(time.Second)))
+	return p.usual(), now.Sub(p.made) >= max(idleLeast, p.patience())
+}
+
+// usual is how many seconds steps take, by the last ones; 0 before the first.
+func (p *progress) usual() float64 {
+	if len(p.recent) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(p.recent))[len(p.recent)/2]
+}
+
+// patience is idleSteps times as long as steps take.
+func (p *progress) patience() time.Duration {
+	return time.Duration(idleSteps * p.usual() * float64(time.Second))
 }
 
 // tokensPerSecond counts all tokens over the steps' wall time.

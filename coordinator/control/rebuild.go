@@ -104,7 +104,7 @@ func (c *core) rebuild(now time.Time, cmd command, r *run) {
 		if r.members[s.Node] == nil {
 			r.members[s.Node] = &member{id: s.Node, addr: s.Addr, phase: pb.Phase_PHASE_TRAINING}
 		}
-		r.members[s.Node].alive = now // they need time to come back
+		r.members[s.Node].alive, r.members[s.Node].worked = now, now // they need time to come back
 	}
 	c.say(now, r, slog.LevelWarn, "taken up from its members, in view %d with %s", cmd.View.Number, count(len(cmd.View.Members), "member"))
 }

@@ -1,9 +1,7 @@
 package control
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -76,6 +74,7 @@ type member struct {
 	since       time.Time
 	alive       time.Time // until a session is known: when it counted as alive last
 	entered     uint64    // number of the view it is in
+	worked      time.Time // see report.Worked
 	draining    bool
 	fatal       bool
 	tie         *pb.Tie
@@ -285,6 +284,9 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 		}
 		return
 	}
+	if b.Busy || b.Step != m.step || b.Phase != m.phase || r.view != nil && b.ViewNumber == r.view.Number {
+		m.worked = now
+	}
 	if b.Phase != m.phase {
 		m.phase, m.since = b.Phase, now
 	}
@@ -384,6 +386,7 @@ func (c *core) change(now time.Time, r *run, d decision) {
 	r.view, r.number, r.why, r.empty, r.uneven = d.Next, d.Next.Number, "", time.Time{}, time.Time{}
 	r.apart = append(r.apart, d.Apart...)
 	r.progress.wait(now)
+	r.rouse(now)
 	c.record(now, command{
 		Kind: viewed, Run: r.id, View: r.view, Step: r.progress.step + 1, Why: d.Why, Lost: d.Lost, Died: d.Died, Apart: d.Apart,
 	})
@@ -436,6 +439,9 @@ func (c *core) watch(now time.Time, r *run) {
 		}
 		c.change(now, r, d)
 	}
+	for _, id := range d.Again {
+		c.anew(now, r, id)
+	}
 	for _, m := range d.Free {
 		r.members[m.Node].phase = pb.Phase_PHASE_LEAVING
 		c.release(now, r, c.nodes[m.Node], "it wants to leave")
@@ -443,6 +449,22 @@ func (c *core) watch(now time.Time, r *run) {
 	if r.view != nil && !r.over() {
 		c.clear(now, r)
 	}
+}
+
+// rouse lets the time begin anew in which members are to come to the view at work.
+func (r *run) rouse(now time.Time) {
+	for _, m := range r.members {
+		m.worked = now
+	}
+}
+
+// anew lets a node drop its part in r, so that it can join again. Without it, r.view needs it back.
+func (c *core) anew(now time.Time, r *run, id view.NodeID) {
+	addr := r.members[id].addr
+	if delete(r.members, id); r.view.Rank(id) >= 0 {
+		r.members[id] = &member{id: id, addr: addr, since: now, alive: now, assigned: now}
+	}
+	c.release(now, r, c.nodes[id], "it did not come to its view, and is to join again")
 }
 
 // standstill says that the run makes no steps though nobody is known to be lost, and who is not in the view; or nothing.
@@ -512,6 +534,7 @@ func (c *core) policy(r *run) policy {
 		Lanes: r.spec.Batch.Lanes, Min: r.spec.Members.Min, Max: r.spec.Members.Max, Expect: r.expect, Incarnation: c.incarnation,
 		Apart: r.apart, Regained: r.regain, Timing: c.timing,
 	}
+	p.Entry = max(p.Entry, r.progress.patience())
 	if r.stopping {
 		p.Min = 1
 	}
@@ -523,7 +546,7 @@ func (c *core) reports(now time.Time, r *run) []report {
 	var all []report
 	for _, m := range r.members {
 		p := report{
-			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Lane: m.laneSeconds,
+			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Worked: m.worked, Lane: m.laneSeconds,
 			Draining: m.draining, NotYet: r.notYet(m.id.Name),
 			Problem: m.problem, Fatal: m.fatal, Tie: m.tie, TieAt: m.tieAt, Lost: m.lost, Why: m.lostWhy, LostAt: m.lostAt, Gone: !m.alive.After(now.Add(-c.timing.Silence)),
 		}
@@ -534,62 +557,6 @@ func (c *core) reports(now time.Time, r *run) []report {
 		all = append(all, p)
 	}
 	return all
-}
-
-// finish compares the digests of the members and has State fetched.
-func (c *core) finish(now time.Time, r *run, why string) {
-	for _, s := range r.view.Members {
-		m := r.members[s.Node]
-		if m.phase != pb.Phase_PHASE_FINISHED {
-			continue
-		}
-		if len(r.holders) > 0 && !bytes.Equal(m.digest, r.digest) {
-			why := fmt.Sprintf("members disagree about the last State: %s has %.6x, %s has %.6x", r.holders[0].Node.Name, r.digest, s.Node.Name, m.digest)
-			c.reload(now, r, m.step, why)
-			return
-		}
-		r.digest, r.stopped = m.digest, r.stopped || m.stopped
-		r.progress.step = max(r.progress.step, m.step) // reports may have been lost with a session
-		r.holders = append(r.holders, view.Member{Node: s.Node, Addr: m.addr})
-	}
-	r.state, r.why = pb.RunState_RUN_FINISHING, "fetching State"
-	c.say(now, r, slog.LevelInfo, "digest %x, %s", r.digest, why)
-	c.out = append(c.out, collection{r, r.holders, r.digest})
-}
-
-// errAway marks that a holder of State did not answer, which may change.
-var errAway = errors.New("it does not answer")
-
-// errUnkept marks what is wrong with the coordinator's own disk, not with a State or its holders.
-var errUnkept = errors.New("cannot keep State")
-
-// collected ends a run whose State was stored, or that no member has. While the coordinator lacks the means to store it, the
-// members keep it and the collection is repeated: it may be worth days of training. Holders that do not answer are asked
-// again for a while; if none does, the steps since the last checkpoint are made again.
-func (c *core) collected(now time.Time, r *run, err error) {
-	switch {
-	case r.state != pb.RunState_RUN_FINISHING:
-	case errors.Is(err, errUnkept):
-		r.retry, r.why = now.Add(c.timing.Keep), err.Error()
-		if !r.unkept {
-			r.unkept = true
-			c.say(now, r, slog.LevelWarn, "%v; trying again every %v until it works or the run is stopped", err, c.timing.Keep)
-		}
-	case errors.Is(err, errAway) && !r.stopped:
-		if r.empty.IsZero() {
-			r.empty = now
-			c.say(now, r, slog.LevelWarn, "the last State cannot be fetched: %v; trying again", err)
-		}
-		if r.retry, r.why = now.Add(c.timing.Keep), err.Error(); now.Sub(r.empty) >= c.timing.Hope {
-			c.startOver(now, r, fmt.Sprintf("no member that has the last State answered in %v", c.timing.Hope))
-		}
-	case err != nil:
-		c.end(now, r, pb.RunState_RUN_FAILED, fmt.Sprintf("keep the last State: %v", err))
-	case r.stopped:
-		c.end(now, r, pb.RunState_RUN_STOPPED, fmt.Sprintf("after step %d of %d", r.progress.step, r.spec.Steps))
-	default:
-		c.end(now, r, pb.RunState_RUN_FINISHED, "")
-	}
 }
 
 // end makes a state final and lets the nodes go.

@@ -27,10 +27,11 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 //
 //	attend NODE [class=C] [boot=N]             a session begins; with boot, of a process that was started again
 //	break NODE                                 it ends without a word
-//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [tie=N] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining] [lane=S] [run=R]
+//	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [tie=N] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining]
+//	          [busy] [idle] [out=yes] [lane=S] [run=R]        out: it has not entered the latest view
 //	ready NODE …   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes; who trains
 //	prepare NODE …   join NODE …                                         has entered the latest view
-//	step NODE N                                rank 0 reports step N; everybody else beats
+//	step NODE N [seconds=S]                    rank 0 reports step N; everybody else beats
 //	save NODE … step=N                         each has pieces of a State, as many as are needed to read it
 //	dead NODE / live NODE                      gossip
 //	launch RUN [lanes=N] [min=N] [max=N] [expect=N] [class=C] [missing=N]
@@ -128,7 +129,7 @@ func (p *play) play(line string) string {
 	for _, w := range words[1:] {
 		if key, value, ok := strings.Cut(w, "="); ok {
 			opts[key] = strings.ReplaceAll(value, "_", " ")
-		} else if w == "stopped" || w == "draining" || w == "fatal" || w == "join" {
+		} else if w == "stopped" || w == "draining" || w == "fatal" || w == "join" || w == "busy" || w == "idle" {
 			opts[w] = "yes"
 		} else {
 			args = append(args, w)
@@ -160,7 +161,7 @@ func (p *play) act(verb string, args []string, opts map[string]string, out *stri
 			p.beat(name)
 		}
 	case "step":
-		return p.step(args[0], args[1])
+		return p.step(args[0], args[1], opts["seconds"])
 	case "save":
 		p.save(args, uint64(number(opts, "step", 0)))
 	case "dead", "live":
@@ -269,6 +270,8 @@ func (p *play) change(name string, opts map[string]string) {
 			b.Draining = true
 		case "fatal":
 			b.Fatal = true
+		case "busy", "idle":
+			b.Busy = key == "busy"
 		case "tie":
 			if b.Tie = nil; value != "none" {
 				b.Tie = &pb.Tie{Step: uint64(number(opts, "tie", 0))}
@@ -304,17 +307,23 @@ func (p *play) beat(name string) {
 	p.core.tick(p.now)
 }
 
-func (p *play) step(name, number string) error {
+func (p *play) step(name, number, seconds string) error {
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
 		return err
+	}
+	took := 0.5
+	if seconds != "" {
+		if took, err = strconv.ParseFloat(seconds, 64); err != nil {
+			return err
+		}
 	}
 	for _, other := range p.order {
 		p.nodes[other].beat.Step = n
 		p.nodes[other].beat.Totals = &pb.Totals{Step: n, LossFirst: 1, LossLast: 1 / float64(n), Tokens: int64(100 * n), Seconds: 0.5 * float64(n)}
 	}
 	b := p.nodes[name].beat
-	b.Steps = []*pb.StepReport{{Step: n, Loss: 1 / float64(n), Tokens: 100, Counted: 50, Seconds: 0.5, View: b.ViewNumber}}
+	b.Steps = []*pb.StepReport{{Step: n, Loss: 1 / float64(n), Tokens: 100, Counted: 50, Seconds: took, View: b.ViewNumber}}
 	b.Made = []*pb.FirstStep{{View: b.ViewNumber, Step: n}} // of a view's, the first one counts
 	p.beat(name)
 	return nil

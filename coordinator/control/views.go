@@ -25,6 +25,7 @@ type report struct {
 	Dead  bool      // gossip finds it dead
 
 	Entered  uint64    // number of the view it is in
+	Worked   time.Time // when it last was busy, made a step, changed its phase or was in the view at work; not before that began
 	Lane     float64   // seconds that one lane takes it; 0: not known
 	Draining bool      // it wants to leave
 	NotYet   time.Time // it may not enter a view before, since it was lost again and again
@@ -81,6 +82,9 @@ type Timing struct {
 	Hope time.Duration
 	// Silence is how long a member may be silent without other evidence. Default 4s.
 	Silence time.Duration
+	// Entry is how long a member may not come to its view, where others wait for it, though it is heard and not busy; and no
+	// less than steps take ten times. Default 20s.
+	Entry time.Duration
 	// Keep is how long after State could not be written it is fetched again. Default 5s.
 	Keep time.Duration
 	// Found is how long a coordinator without a journal waits for nodes that belong to a cluster already before it lets a
@@ -95,7 +99,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Settle: time.Second, Patience: 30 * time.Second,
 		Grace: time.Second, Verdict: 1500 * time.Millisecond, Silence: 4 * time.Second,
-		Keep: 5 * time.Second, Balance: 10 * time.Second, Hope: 30 * time.Second, Found: 2 * time.Second,
+		Entry: 20 * time.Second, Keep: 5 * time.Second, Balance: 10 * time.Second, Hope: 30 * time.Second, Found: 2 * time.Second,
 	}
 }
 
@@ -108,6 +112,7 @@ type decision struct {
 	Apart []pair        // that Next seats apart
 	Done  bool          // every member that is left has the last State
 	Fail  bool          // the run cannot go on
+	Again []view.NodeID // members that are to begin their part anew, whether Next has a seat for them or not
 	Empty bool          // all members are lost
 	Tie   *report       // who found that members have different States and nobody can tell which is right; Why says it
 	Free  []report      // members to let go although State goes with them
@@ -291,7 +296,10 @@ type loss struct {
 }
 
 // proof is what proves that a member is lost: what it is, and for how long it has been, which changes all the time.
-type proof struct{ what, since string }
+type proof struct {
+	what, since string
+	again       bool // it may be of use if it begins its part anew
+}
 
 func (s *scene) names() []string {
 	var all []string
@@ -315,6 +323,17 @@ func (s *scene) died(cur *view.View) []view.NodeID {
 	var all []view.NodeID
 	for _, l := range s.lost {
 		if l.Entered == cur.Number && !l.outcast && l.Phase != pb.Phase_PHASE_LEAVING {
+			all = append(all, l.Node)
+		}
+	}
+	return all
+}
+
+// again are the members that are to begin their part anew.
+func (s *scene) again() []view.NodeID {
+	var all []view.NodeID
+	for _, l := range s.lost {
+		if l.again {
 			all = append(all, l.Node)
 		}
 	}
@@ -346,8 +365,12 @@ func take(now time.Time, cur *view.View, reports []report, p policy) *scene {
 		panic("control: decide: members of the view are not reported")
 	}
 	by := accusers(members)
+	awaited := slices.ContainsFunc(members, func(r report) bool { return r.Entered == cur.Number })
 	for _, m := range members {
 		proof := against(now, m, by[m.Node.Name], p)
+		if proof.what == "" && awaited && !m.Gone && m.Entered != cur.Number && now.Sub(m.Worked) >= p.Entry {
+			proof = absent(now, cur, m)
+		}
 		isLost := proof.what != ""
 		switch {
 		case m.Phase == pb.Phase_PHASE_FINISHED:
@@ -416,7 +439,7 @@ func (s *scene) next(now time.Time, cur *view.View, p policy) decision {
 		if len(s.lost) > 0 {
 			why += "; lost: " + s.lostText()
 		}
-		return decision{Why: why}
+		return decision{Why: why, Again: s.again()}
 	}
 	whys := s.reasons(leave, come)
 	switch {
@@ -429,7 +452,7 @@ func (s *scene) next(now time.Time, cur *view.View, p policy) decision {
 	p.Apart = slices.Concat(p.Apart, s.apart)
 	members := slices.SortedFunc(slices.Values(slices.Concat(stay, come)), compareReports)
 	return decision{
-		Next: seat(cur, members, p), Now: broken, Lost: s.names(), Died: s.died(cur), Apart: s.apart,
+		Next: seat(cur, members, p), Now: broken, Lost: s.names(), Died: s.died(cur), Apart: s.apart, Again: s.again(),
 		Why: fmt.Sprintf("%s: %s; %s", count(len(members), "member"), names(members), strings.Join(whys, "; ")),
 	}
 }
@@ -459,15 +482,16 @@ func (s *scene) reasons(leave, come []report) []string {
 
 // quarrel deals with members that accuse each other though both answer: the first time they are seated apart, where the
 // ring is large enough; the second time, or if it is not, the one with fewer lanes goes. What they said in an earlier view
-// does not count.
+// does not count, nor what is said of one who has not come to the view yet.
 func (s *scene) quarrel(now time.Time, cur *view.View, p policy) {
 	members := slices.SortedFunc(slices.Values(slices.Concat(s.stay, s.leave)), compareReports)
 	find := func(name string) int {
 		return slices.IndexFunc(members, func(r report) bool { return r.Node.Name == name })
 	}
 	var first *report
+	came := func(r report) bool { return r.Entered == cur.Number }
 	for i, m := range members {
-		if m.Lost != "" && m.Entered == cur.Number && find(m.Lost) >= 0 && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
+		if m.Lost != "" && came(m) && find(m.Lost) >= 0 && came(members[find(m.Lost)]) && now.Sub(m.LostAt) >= p.Verdict && (first == nil || m.LostAt.Before(first.LostAt)) {
 			first = &members[i]
 		}
 	}
@@ -504,6 +528,10 @@ func against(now time.Time, m report, by *report, p policy) proof {
 		return proof{what: "it left"}
 	case m.Phase == pb.Phase_PHASE_FAILED:
 		return proof{what: "it failed: " + m.Problem}
+	case m.Phase == pb.Phase_PHASE_JOINING && m.Why == pb.Loss_LOSS_DIVERGED:
+		return proof{what: "its State is not that of most members, and it starts over"}
+	case m.Phase == pb.Phase_PHASE_JOINING && m.Why == pb.Loss_LOSS_BEHIND:
+		return proof{what: "it lacks steps that nobody has any more, and starts over"}
 	case m.Phase == pb.Phase_PHASE_JOINING || m.Phase == pb.Phase_PHASE_PREPARING || m.Phase == pb.Phase_PHASE_IDLE:
 		return proof{what: "it has no State of its own any more"}
 	case m.Gone && by != nil && by.Why == pb.Loss_LOSS_REFUSED:
@@ -511,15 +539,23 @@ func against(now time.Time, m report, by *report, p policy) proof {
 	case m.Gone && by != nil:
 		return proof{what: fmt.Sprintf("its session broke, and %s lost its link to it", by.Node.Name)}
 	case back && m.Gone && quiet >= p.Grace:
-		return proof{"its session broke", silent(", silent")}
+		return proof{what: "its session broke", since: silent(", silent")}
 	case back && m.Dead && quiet >= 2*p.Grace:
-		return proof{"gossip finds it dead", silent(", silent")}
+		return proof{what: "gossip finds it dead", since: silent(", silent")}
 	case by != nil && quiet >= p.Grace:
-		return proof{by.Node.Name + " lost its link to it", silent(", silent")}
+		return proof{what: by.Node.Name + " lost its link to it", since: silent(", silent")}
 	case back && quiet >= p.Silence:
-		return proof{"silent", silent("")}
+		return proof{what: "silent", since: silent("")}
 	}
 	return proof{}
+}
+
+// absent proves that m lives and answers, but does not come to the view at work, where others wait for it.
+func absent(now time.Time, cur *view.View, m report) proof {
+	return proof{
+		what:  fmt.Sprintf("it does not come to view %d, where others wait for it", cur.Number),
+		since: fmt.Sprintf(", and was not busy for %.0f s", now.Sub(m.Worked).Seconds()), again: true,
+	}
 }
 
 // accusers are, by the name of a member, who lost its link to it: who was refused before others, then the first of members.

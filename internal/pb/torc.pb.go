@@ -31,8 +31,8 @@ const (
 	Loss_LOSS_BROKEN   Loss = 1 // reset, damaged or refused frames
 	Loss_LOSS_REFUSED  Loss = 2 // and nobody listens at its address any more
 	Loss_LOSS_SILENT   Loss = 3 // nothing heard for too long
-	Loss_LOSS_BEHIND   Loss = 4 // it lacks steps that nobody has any more
-	Loss_LOSS_DIVERGED Loss = 5 // its State differs from the majority's
+	Loss_LOSS_BEHIND   Loss = 4 // with PHASE_JOINING, of no other: it lacks steps that nobody has any more, and starts over
+	Loss_LOSS_DIVERGED Loss = 5 // with PHASE_JOINING, of no other: its State is not that of most members, and it starts over
 )
 
 // Enum value maps for Loss.
@@ -444,7 +444,7 @@ type Beat struct {
 	Validations      []*ValidationReport    `protobuf:"bytes,22,rep,name=validations,proto3" json:"validations,omitempty"`
 	Stopped          bool                   `protobuf:"varint,23,opt,name=stopped,proto3" json:"stopped,omitempty"`                                  // with PHASE_FINISHED: ended early because a stop was agreed
 	Trained          int64                  `protobuf:"varint,24,opt,name=trained,proto3" json:"trained,omitempty"`                                  // K, the number of trained values, once the model is loaded
-	LostWhy          Loss                   `protobuf:"varint,25,opt,name=lost_why,json=lostWhy,proto3,enum=torc.v1.Loss" json:"lost_why,omitempty"` // what happened to the link to lost_peer
+	LostWhy          Loss                   `protobuf:"varint,25,opt,name=lost_why,json=lostWhy,proto3,enum=torc.v1.Loss" json:"lost_why,omitempty"` // what happened to the link to lost_peer, or to this member
 	Draining         bool                   `protobuf:"varint,26,opt,name=draining,proto3" json:"draining,omitempty"`                                // wants to leave as soon as a view does without it
 	Fatal            bool                   `protobuf:"varint,27,opt,name=fatal,proto3" json:"fatal,omitempty"`                                      // with PHASE_FAILED: the run cannot go on anywhere
 	ViewNumber       uint64                 `protobuf:"varint,28,opt,name=view_number,json=viewNumber,proto3" json:"view_number,omitempty"`          // number and incarnation of the view it is in
@@ -456,6 +456,7 @@ type Beat struct {
 	Tie              *Tie                   `protobuf:"bytes,34,opt,name=tie,proto3" json:"tie,omitempty"`                                                     // what a greeting in its view came to; with PHASE_JOINING: what copies of State came to
 	Selections       uint64                 `protobuf:"varint,35,opt,name=selections,proto3" json:"selections,omitempty"`                                      // index sets that it selected in this run and that were adopted
 	SelectionSeconds float64                `protobuf:"fixed64,36,opt,name=selection_seconds,json=selectionSeconds,proto3" json:"selection_seconds,omitempty"` // of one processor, that they took
+	Busy             bool                   `protobuf:"varint,37,opt,name=busy,proto3" json:"busy,omitempty"`                                                  // it computes, or reads samples: what it was told may have to wait
 	Saved            []*Saved               `protobuf:"bytes,40,rep,name=saved,proto3" json:"saved,omitempty"`                                                 // pieces that have become durable
 	Kept             []*Kept                `protobuf:"bytes,41,rep,name=kept,proto3" json:"kept,omitempty"`                                                   // first beat of a session: what the node keeps of checkpoints
 	unknownFields    protoimpl.UnknownFields
@@ -728,6 +729,13 @@ func (x *Beat) GetSelectionSeconds() float64 {
 		return x.SelectionSeconds
 	}
 	return 0
+}
+
+func (x *Beat) GetBusy() bool {
+	if x != nil {
+		return x.Busy
+	}
+	return false
 }
 
 func (x *Beat) GetSaved() []*Saved {
@@ -3932,7 +3940,7 @@ const file_torc_proto_rawDesc = "" +
 	"\fgossip_seeds\x18\x02 \x03(\tR\vgossipSeeds\x12 \n" +
 	"\vcoordinator\x18\x03 \x01(\tR\vcoordinator\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1a\n" +
-	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\xe4\t\n" +
+	"\bprotocol\x18\x05 \x01(\rR\bprotocol\"\xf8\t\n" +
 	"\x04Beat\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x121\n" +
@@ -3972,7 +3980,8 @@ const file_torc_proto_rawDesc = "" +
 	"\n" +
 	"selections\x18# \x01(\x04R\n" +
 	"selections\x12+\n" +
-	"\x11selection_seconds\x18$ \x01(\x01R\x10selectionSeconds\x12$\n" +
+	"\x11selection_seconds\x18$ \x01(\x01R\x10selectionSeconds\x12\x12\n" +
+	"\x04busy\x18% \x01(\bR\x04busy\x12$\n" +
 	"\x05saved\x18( \x03(\v2\x0e.torc.v1.SavedR\x05saved\x12!\n" +
 	"\x04kept\x18) \x03(\v2\r.torc.v1.KeptR\x04kept\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +

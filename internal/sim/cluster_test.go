@@ -183,6 +183,7 @@ type process struct {
 
 	flip      atomic.Bool   // a bit of θ at the next update
 	glitch    atomic.Bool   // the next lane's gradient
+	deaf      atomic.Bool   // it does not get the coordinator's views
 	ready     atomic.Bool   // a lane was computed
 	committed atomic.Uint64 // the last step that was made
 	at        place         // of the update, by the goroutine that trains
@@ -261,7 +262,9 @@ func (p *process) run(ctx context.Context) error {
 	p.member = train.NewMember(train.Config{
 		Node: p.id, Addr: p.host.addr(), Version: "sim", Home: home, Class: class,
 		Kernels: p.watch(main, false), Workers: []model.Kernels{p.watch(worker, true)}, Threads: 1, Log: log, Links: links,
-		Dial: p.host.call,
+		Dial: func(addr string) (*grpc.ClientConn, error) {
+			return cluster.Dial(addr, small(p.host.dialer(call), grpc.WithStreamInterceptor(p.listens))...)
+		},
 		DialRing: func(_ context.Context, addr string) (*grpc.ClientConn, error) {
 			return cluster.Dial(addr, small(append(allreduce.DialOptions(), p.host.dialer(ringLink))...)...)
 		},
@@ -295,6 +298,30 @@ func (p *process) run(ctx context.Context) error {
 	err = g.Wait()
 	_ = gossip.Leave(time.Second)
 	return errors.Join(err, gossip.Close())
+}
+
+// listens opens streams on which no views come while the process is deaf.
+func (p *process) listens(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, d, cc, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return heard{s, p}, nil
+}
+
+type heard struct {
+	grpc.ClientStream
+	p *process
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (h heard) RecvMsg(m any) error {
+	for {
+		err := h.ClientStream.RecvMsg(m)
+		if o, order := m.(*pb.Order); err != nil || !order || o.GetView() == nil || !h.p.deaf.Load() {
+			return err
+		}
+	}
 }
 
 func (p *process) watch(k *cpu.Kernels, worker bool) model.Kernels {

@@ -120,6 +120,9 @@ func (c *simulation) hit(p *process, f *fault) {
 		p.flip.Store(true)
 	case glitch:
 		p.glitch.Store(true)
+	case deaf:
+		p.deaf.Store(true)
+		c.wg.Go(func() { time.Sleep(f.last); p.deaf.Store(false) })
 	}
 	o := c.alive(f.other)
 	if o == nil || o == p {

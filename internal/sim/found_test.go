@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -70,6 +71,15 @@ func TestFound(t *testing.T) {
 			{kind: drain, member: "a", phase: computing, step: 1},
 			{kind: crash, member: "b", phase: computing, step: 5},
 		}}, 65 * time.Second},
+		// A member lived and answered, but had not heard of the view in which the others waited for it: they did so for ever.
+		"a view does not come to a member": {plan{members: five[:3], faults: []*fault{
+			{kind: deaf, member: "b", phase: computing, step: 3, last: 5 * time.Second},
+			{kind: crash, member: "c", phase: computing, step: 4},
+		}}, 35 * time.Second},
+		"a view does not come to a member that is needed": {plan{members: five[:3], min: 2, faults: []*fault{
+			{kind: deaf, member: "b", phase: computing, step: 3, last: 5 * time.Second},
+			{kind: crash, member: "c", phase: computing, step: 4},
+		}}, 35 * time.Second},
 		// A ring broke while sets were chosen: some members had adopted them, others not, and a joiner took that for a tie.
 		"a node joins in the middle of a step": {plan{members: five, min: 5, faults: []*fault{
 			{kind: corrupt, member: "a", phase: computing, step: 3, delay: 11329 * time.Microsecond},
@@ -78,7 +88,7 @@ func TestFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &c.plan
-			p.spec, p.latency, p.heal = "lift", time.Millisecond, 30*time.Second
+			p.spec, p.latency, p.heal = cmp.Or(p.spec, "lift"), time.Millisecond, cmp.Or(p.heal, 30*time.Second)
 			alone := reference(t, w, p)
 			o := play(t, w, p, alone.updates)
 			wrongs := judge(p, o, alone)

@@ -25,6 +25,7 @@ const (
 	double   kind = "double"      // a second node of a name comes
 	flip     kind = "flip"        // a bit of θ flips on one member
 	glitch   kind = "glitch"      // a gradient is not finite once
+	deaf     kind = "deaf"        // the coordinator's views do not come to a member, for a while, whatever else does
 	badData  kind = "nonfinite"   // the gradient of a sample is not finite on any member
 	poisoned kind = "poison"      // whoever computes a sample dies
 )
@@ -141,6 +142,12 @@ func draw(seed uint64) *plan {
 	p.vary(rand.New(rand.NewPCG(seed, 0xd1ce)))
 	if p.spec == "lift" && rand.New(rand.NewPCG(seed, 0x5a7e)).IntN(2) == 0 {
 		p.spec = "kept"
+	}
+	if d := rand.New(rand.NewPCG(seed, 0xdeaf)); d.IntN(16) == 0 {
+		p.faults = append(p.faults, &fault{
+			kind: deaf, member: p.members[d.IntN(n)], step: 1 + d.Uint64N(steps), phase: computing,
+			last: time.Duration(1+d.IntN(3_000_000)) * time.Microsecond,
+		})
 	}
 	return p
 }

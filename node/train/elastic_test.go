@@ -19,6 +19,7 @@ import (
 	"github.com/torctrain/torc/internal/view"
 	"github.com/torctrain/torc/methods"
 	"github.com/torctrain/torc/model"
+	"github.com/torctrain/torc/sharding"
 )
 
 // stage of a play: members that outlive their rings, and a network for each ring.
@@ -328,5 +329,58 @@ func TestACopyFromTheMiddleOfAStepIsAtItsPlace(t *testing.T) {
 	}
 	if ahead == 0 {
 		t.Error("no copy was made in the middle of a step")
+	}
+}
+
+// samples are examples that count how often a trainer reads them without being busy.
+type samples struct {
+	from Examples
+	of   *Trainer
+	idle int
+}
+
+func (s *samples) Examples(step uint64, lane int) ([]sharding.Example, error) {
+	if s.of.busy.Load() == 0 {
+		s.idle++
+	}
+	return s.from.Examples(step, lane)
+}
+
+// gathers is a ring that counts how often a trainer comes to a gather, and comes busy.
+type gathers struct {
+	*allreduce.Ring
+	of        *Trainer
+	all, busy int
+}
+
+func (g *gathers) Gather(ctx context.Context, at view.Position, f allreduce.Fence, own []byte) ([][]byte, error) {
+	if g.all++; g.of.busy.Load() != 0 {
+		g.busy++
+	}
+	return g.Ring.Gather(ctx, at, f, own)
+}
+
+// A member is busy while it computes and reads samples, and not while it waits for others.
+func TestAMemberIsBusyWhileItComputes(t *testing.T) {
+	c := liftToy()
+	p := c.troupe(t)
+	a := p.member("a")
+	train, valid := &samples{from: a.job.Train, of: a}, &samples{from: a.job.Valid, of: a}
+	a.job.Train, a.job.Valid = train, valid
+	g := &gathers{of: a}
+	p.wrap = func(rank int, r *allreduce.Ring) Reducer {
+		if rank > 0 {
+			return r
+		}
+		g.Ring = r
+		return g
+	}
+	for rank, err := range p.act(deal(2, c.lanes), nil, "a", "b") {
+		if err != nil {
+			t.Errorf("rank %d: %v", rank, err)
+		}
+	}
+	if train.idle+valid.idle > 0 || g.all < 3 || g.busy > 0 || a.busy.Load() != 0 {
+		t.Errorf("it read samples idly %d and %d times, came to %d gathers, to %d busy, and is %d times busy in the end", train.idle, valid.idle, g.all, g.busy, a.busy.Load())
 	}
 }

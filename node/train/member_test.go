@@ -109,3 +109,23 @@ func TestBeatsTellWhatAMemberSelected(t *testing.T) {
 		t.Errorf("beat tells of %d selections in %v s, want 6 in 1", b.Selections, b.SelectionSeconds)
 	}
 }
+
+// Who starts over says why: its State was another one, or it was behind all records.
+func TestWhoStartsOverSaysWhy(t *testing.T) {
+	self := view.NodeID{Name: "b"}
+	v := &view.View{Members: []view.Member{{Node: view.NodeID{Name: "a"}}, {Node: self}}}
+	for _, c := range []struct {
+		err  error
+		v    *view.View
+		want pb.Loss
+	}{
+		{&StrayError{Diverged: []int{1}}, v, pb.Loss_LOSS_DIVERGED},
+		{&StrayError{Behind: []int{1}, Diverged: []int{0}}, v, pb.Loss_LOSS_BEHIND},
+		{fmt.Errorf("follow: %w", errGone), v, pb.Loss_LOSS_BEHIND},
+		{errGone, nil, pb.Loss_LOSS_BEHIND},
+	} {
+		if got := strayedHow(c.err, self, c.v); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
+		}
+	}
+}

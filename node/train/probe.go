@@ -62,6 +62,7 @@ func (t *Trainer) probe(ctx context.Context) error {
 
 // score is what p sees in the samples of a lane, one by one, those of the first steps.
 func (t *Trainer) score(ctx context.Context, p methods.Probe, lane int) ([]float32, error) {
+	defer t.works()()
 	look := &looker{probe: p, at: map[model.WeightID]methods.Tensor{}, scratch: make([]float32, p.Len()), sums: make([]float64, p.Len())}
 	for _, x := range p.Tensors() {
 		look.at[x.Weight] = x

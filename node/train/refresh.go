@@ -94,6 +94,7 @@ func (t *Trainer) choose(k model.Kernels, id model.WeightID, w *model.Matrix) (p
 
 // selectSets selects for selected[i], for each i of missing, one weight per worker at a time, and keeps the sets.
 func (t *Trainer) selectSets(ctx context.Context, selected []methods.Selected, missing []int) error {
+	defer t.works()()
 	picks := make([]pick, len(missing))
 	defer func() {
 		for n, i := range missing {

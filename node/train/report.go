@@ -54,6 +54,7 @@ func (w *work) report(b *pb.Beat) {
 	if w.view != nil && w.seated {
 		b.View, b.ViewNumber, b.ViewIncarnation = w.view.Hash(), w.view.Number, w.view.Incarnation
 	}
+	b.Busy = w.trainer == nil || w.trainer.busy.Load() > 0
 	if w.trainer != nil {
 		b.Trained = int64(w.trainer.job.Method.Len())
 	}

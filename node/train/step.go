@@ -71,7 +71,8 @@ func (t *Trainer) gradient(ctx context.Context) error {
 		t.side.Flags = t.flags() // not those of a sum that came to nothing
 		sum.Go(func() error { return t.ring.Sum(ctx, at, fence, t.own, t.total, t.side, ready) })
 	}
-	count := len(t.todo)
+	count, done := len(t.todo), t.works()
+	defer done()
 	for len(t.todo) > 0 {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -81,12 +82,12 @@ func (t *Trainer) gradient(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read samples of lane %d at step %d: %w", l, at.Step, err)
 		}
-		var done func(int)
+		var finished func(int)
 		if len(t.todo) == 1 {
 			begin()
-			done = func(n int) { ready.Raise(min(n, len(t.own)-1)) } // the side values are not final yet
+			finished = func(n int) { ready.Raise(min(n, len(t.own)-1)) } // the side values are not final yet
 		}
-		t.lane.add(l, at.Step, examples, t.own, t.side, t.scales, done)
+		t.lane.add(l, at.Step, examples, t.own, t.side, t.scales, finished)
 		t.todo = t.todo[1:]
 	}
 	if count > 0 {
@@ -95,6 +96,7 @@ func (t *Trainer) gradient(ctx context.Context) error {
 		begin()
 	}
 	ready.Raise(len(t.own))
+	done()
 	return sum.Wait()
 }
 
@@ -126,6 +128,7 @@ func (t *Trainer) commit(skipped bool) error {
 // conclude makes the step that r describes. The member is where the sum of r was made: t.total and t.side hold r's, and its
 // sets are adopted.
 func (t *Trainer) conclude(r *record) StepReport {
+	defer t.works()()
 	report := StepReport{Step: r.step, Tokens: t.side.Tokens, Counted: t.side.Counted, Tries: r.tries, Seconds: r.seconds, Loss: t.side.MeanLoss(), View: r.view}
 	if !r.skipped {
 		report.Rate, report.GradNorm = t.update(r.step)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -112,8 +113,8 @@ type Totals struct {
 	Seconds             float64
 }
 
-// Trainer makes the steps of a run on one member. It is used by one goroutine; Stop, Yield and what keep has may be used by
-// any.
+// Trainer makes the steps of a run on one member. It is used by one goroutine; Stop, Yield, busy and what keep has may be
+// used by any.
 type Trainer struct {
 	job        *Job
 	log        *slog.Logger
@@ -127,6 +128,7 @@ type Trainer struct {
 	aged       *methods.Aged // nil unless the run counts ages
 	lane       *lane
 	keep       *keeper
+	busy       atomic.Int32 // see works
 	stopAsked  atomic.Bool
 	yieldAsked atomic.Bool
 	save       func()       // begins a checkpoint; nil: none is taken
@@ -280,8 +282,11 @@ func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer)
 		return err
 	}
 	data := readAhead(ctx, t.job.Train, v.Lanes(rank), t.log)
-	defer data.end()
-	defer t.lead.end()
+	defer func() {
+		defer t.works()()
+		t.lead.end()
+		data.end()
+	}()
 	for {
 		var err error
 		switch {
@@ -305,6 +310,12 @@ func (t *Trainer) Run(ctx context.Context, v *view.View, rank int, ring Reducer)
 			return err
 		}
 	}
+}
+
+// works marks what this member does by itself and what may take long, until done is called: lanes, selections, samples, updates.
+func (t *Trainer) works() (done func()) {
+	t.busy.Add(1)
+	return sync.OnceFunc(func() { t.busy.Add(-1) })
 }
 
 // Stop asks the members to end the run at the next step on which all agree.

@@ -16,6 +16,8 @@ const validateTry = 1<<31 + 1
 // that every member has the same bits and may decide by them.
 func (t *Trainer) validate(ctx context.Context) error {
 	var batch model.Batch
+	done := t.works()
+	defer done()
 	for len(t.todo) > 0 {
 		l := t.todo[0]
 		examples, err := t.job.Valid.Examples(1, l)
@@ -38,6 +40,7 @@ func (t *Trainer) validate(ctx context.Context) error {
 		t.side.Counted += answers
 		t.todo = t.todo[1:]
 	}
+	done()
 	at := view.Position{View: t.viewHash, Step: t.step, Try: validateTry}
 	if err := t.ring.Sum(ctx, at, t.fence(), nil, nil, t.side, nil); err != nil {
 		return fmt.Errorf("validate after step %d: %w", t.step, err)

@@ -110,12 +110,22 @@ func (w *work) do(ctx context.Context) error {
 		var stray *StrayError
 		if errors.As(err, &stray) || errors.Is(err, errGone) {
 			w.log.Warn("starts over from a State of others", "why", err)
+			w.set(func() { w.phase, w.lostWhy = pb.Phase_PHASE_JOINING, strayedHow(err, w.member.cfg.Node, v) })
 			err = w.begin(ctx, true)
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
+}
+
+// strayedHow is what err, which a member starts over for, means for it.
+func strayedHow(err error, self view.NodeID, v *view.View) pb.Loss {
+	var stray *StrayError
+	if errors.As(err, &stray) && v != nil && slices.Contains(stray.Diverged, v.Rank(self)) {
+		return pb.Loss_LOSS_DIVERGED
+	}
+	return pb.Loss_LOSS_BEHIND
 }
 
 // begin prepares the run and makes the trainer: where the spec says, or with a State of the other members.
@@ -147,7 +157,7 @@ func (w *work) begin(ctx context.Context, join bool) error {
 		w.saver.reserve(t.State())
 	}
 	w.set(func() {
-		w.trainer, w.step = t, t.step
+		w.trainer, w.step, w.lostWhy = t, t.step, pb.Loss_LOSS_NONE
 		if w.phase == pb.Phase_PHASE_PREPARING {
 			w.phase = pb.Phase_PHASE_READY
 		}
@@ -187,6 +197,7 @@ func (w *work) wait(ctx context.Context, again <-chan struct{}, most time.Durati
 
 // finish keeps the last State for whoever asks.
 func (w *work) finish(t *Trainer) error {
+	defer t.works()()
 	var snapshot bytes.Buffer
 	if _, err := t.State().WriteTo(&snapshot); err != nil {
 		return fmt.Errorf("keep the last State: %w", err)
