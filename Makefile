@@ -22,7 +22,7 @@ demo: build ## three nodes teach the tiny base problems of three steps; ends wit
 data: build ## write the demo's training and test problems again: the same bytes
 	examples/data.sh
 
-base: build ## make the tiny base model again: tokenizer, random weights, pretraining; the same bytes on any number of cores
+base: build ## make the tiny base model again: tokenizer, random weights, pretraining; the same bytes on any number of cores; TEXT=FILES makes another, see examples/base.sh
 	examples/base.sh
 
 test: ## run all tests, then the concurrent packages under the race detector
