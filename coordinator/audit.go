@@ -184,6 +184,6 @@ func (a *audited) print(w io.Writer, run string) error {
 	if a.epochs == 0 {
 		claim = "no sample was used twice"
 	}
-	_, err := fmt.Fprintf(w, "run %s: %d steps, %d samples, complete epochs: %d; %s\n", run, a.steps, a.samples, a.epochs, claim)
+	_, err := fmt.Fprintf(w, "run %s: %d steps, %s in an epoch, complete epochs: %d; %s\n", run, a.steps, amount(a.samples, "sample", "samples"), a.epochs, claim)
 	return err
 }

@@ -188,7 +188,8 @@ func (c *dataCheck) report(cmd *cobra.Command, tok *tokenizer.Tokenizer, d shard
 	}
 	for _, s := range []*sharding.Summary{&all.Summary, all.Validation} {
 		if err == nil && s != nil && s.BadRows > 0 && !allowed {
-			err = fmt.Errorf("%s; %s: correct them, or say --skip-bad (in a spec data.bad_rows: skip)", s.Places["bad_rows"][0], amount(s.BadRows, "row is", "rows are")+" no samples")
+			err = fmt.Errorf("%s: correct what is wrong, or say --skip-bad (in a spec data.bad_rows: skip); the first: %s",
+				amount(s.BadRows, "row is no sample", "rows are no samples"), s.Places["bad_rows"][0])
 		}
 	}
 	return err
@@ -215,7 +216,7 @@ func painter(out io.Writer, color string) func([]sharding.Run) string {
 }
 
 func printSummary(w io.Writer, s sharding.Summary) {
-	fmt.Fprintf(w, "%d samples, %d tokens, %d of them learned; the longest sample has %d\n", s.Samples, s.Tokens, s.Counted, s.Longest)
+	fmt.Fprintf(w, "%s, %s, %d of them learned; the longest sample has %d\n", amount(s.Samples, "sample", "samples"), amount(s.Tokens, "token", "tokens"), s.Counted, s.Longest)
 	fmt.Fprintf(w, "tokens of a sample: shortest %d, median %d, 90 %% up to %d, 99 %% up to %d\n", s.Lengths.Least, s.Lengths.Median, s.Lengths.P90, s.Lengths.P99)
 	for _, f := range []struct {
 		n              int

@@ -37,7 +37,7 @@ func TestDataCheckNamesWhatIsOdd(t *testing.T) {
 	file := filepath.Join(dir, "odd.jsonl")
 	args := []string{"check", file, "--model", base, "--columns", "question=q,answer=a", "--color", "always", "--max-tokens", "12"}
 	out, err := call(t, newDataCmd(), args...)
-	if err == nil || !strings.Contains(err.Error(), `odd.jsonl:4: has no "a"`) || !strings.Contains(err.Error(), "1 row is no samples") {
+	if err == nil || !strings.Contains(err.Error(), `odd.jsonl:4: has no "a"`) || !strings.Contains(err.Error(), "1 row is no sample: correct") {
 		t.Errorf("a bad row: %v", err)
 	}
 	for _, want := range []string{

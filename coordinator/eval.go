@@ -32,8 +32,8 @@ With --generate it also answers each sample greedily. An answer is right when wh
 answer), trimmed, equals the sample's.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if maxNew < 1 {
-				return config.Usagef("--max-new %d: must be at least 1", maxNew)
+			if err := checkMaxNew(maxNew); err != nil {
+				return err
 			}
 			dir, w, closeModel, err := openModel(cmd, args, modelDir, state)
 			if err != nil {
@@ -56,7 +56,7 @@ answer), trimmed, equals the sample's.`,
 			if wantsJSON(cmd) {
 				return printJSON(cmd.OutOrStdout(), e)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "loss %.4f over %d tokens of %d samples\n", e.Loss, e.Tokens, len(e.Samples))
+			fmt.Fprintf(cmd.OutOrStdout(), "loss %.4f over %s of %s\n", e.Loss, amount(e.Tokens, "token", "tokens"), amount(len(e.Samples), "sample", "samples"))
 			if e.ExactMatch != nil {
 				fmt.Fprintf(cmd.OutOrStdout(), "exact match %.1f %%\n", 100**e.ExactMatch)
 			}

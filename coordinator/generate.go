@@ -22,8 +22,8 @@ func newGenerateCmd() *cobra.Command {
 		Short: "Continue a text greedily",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if maxNew < 1 {
-				return config.Usagef("--max-new %d: must be at least 1", maxNew)
+			if err := checkMaxNew(maxNew); err != nil {
+				return err
 			}
 			dir, w, closeModel, err := openModel(cmd, args, modelDir, state)
 			if err != nil {
@@ -62,6 +62,16 @@ func newGenerateCmd() *cobra.Command {
 	cmd.MarkFlagRequired("prompt")
 	addJSONFlag(cmd)
 	return cmd
+}
+
+// maxNewTokens bounds --max-new: memory is set aside for all of them.
+const maxNewTokens = 1 << 20
+
+func checkMaxNew(n int) error {
+	if n < 1 || n > maxNewTokens {
+		return config.Usagef("--max-new %d: use 1 to %d", n, maxNewTokens)
+	}
+	return nil
 }
 
 // orInterrupted ends a generation also when ctx does.
