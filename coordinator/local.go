@@ -61,47 +61,16 @@ func localRun(cmd *cobra.Command, home string, r *spec.Resolved, n int) (*pb.Run
 
 func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home string, r *spec.Resolved, n int) (*pb.RunInfo, error) {
 	logs := filepath.Join(home, "local")
-	if err := os.MkdirAll(logs, 0o755); err != nil {
-		return nil, err
-	}
-	logFile, err := os.OpenFile(filepath.Join(logs, "coordinator.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	coordinator, err := startCoordinator(ctx, g, home, logs, n)
 	if err != nil {
 		return nil, err
 	}
-	authority, err := trust.Open(trust.Config{Dir: filepath.Join(logs, "trust")})
-	if err != nil {
-		return nil, err
-	}
-	identity, err := operator(authority, "launch")
-	if err != nil {
-		return nil, err
-	}
-	wallet, err := identity.Wallet()
-	if err != nil {
-		return nil, err
-	}
-	server, err := control.New(control.Config{Home: home, Nodes: n, Listen: "127.0.0.1:0", Version: version, Trust: authority, Log: slog.New(slog.NewTextHandler(logFile, nil))})
-	if err != nil {
-		return nil, err
-	}
-	serving, stopServing := context.WithCancel(ctx)
-	served := make(chan struct{})
-	g.Go(func() error {
-		defer close(served)
-		defer logFile.Close()
-		return server.Run(serving)
-	})
-	// The nodes go first, then the coordinator they talk to.
-	defer func() { stopServing(); <-served }()
+	defer coordinator.stop() // after the nodes, which talk to it
 	following, stopFollowing := context.WithCancelCause(ctx)
 	defer stopFollowing(nil)
 	var left atomic.Int32 // nodes
 	left.Store(int32(n))
-	token, err := localToken(authority, n)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := startNodes(server.Addr(), home, logs, token, n, func(err error) {
+	nodes, err := startNodes(coordinator.addr, home, logs, coordinator.token, n, func(err error) {
 		if left.Add(-1) > 0 {
 			return // the others go on
 		}
@@ -112,7 +81,7 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 	}
 	defer nodes.stop()
 
-	conn, err := cluster.Dial(server.Addr(), cluster.Secure(wallet, cluster.AcceptRole(trust.Coordinator))...)
+	conn, err := cluster.Dial(coordinator.addr, cluster.Secure(coordinator.wallet, cluster.AcceptRole(trust.Coordinator))...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +107,60 @@ func runLocal(cmd *cobra.Command, ctx context.Context, g *errgroup.Group, home s
 
 // lossPatience is how long the coordinator has to find a dead local node before launch gives up.
 const lossPatience = 6 * time.Second
+
+// localCoordinator is a coordinator in this process.
+type localCoordinator struct {
+	addr   string
+	wallet *trust.Wallet // of an operator
+	token  string        // with which nodes join; empty where they need none
+	stop   func()        // ends it and waits for that
+}
+
+// startCoordinator starts a coordinator for n nodes in g. Its log and its CA are in the directory logs.
+func startCoordinator(ctx context.Context, g *errgroup.Group, home, logs string, n int) (_ *localCoordinator, err error) {
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(logs, "coordinator.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			log.Close()
+		}
+	}()
+	authority, err := trust.Open(trust.Config{Dir: filepath.Join(logs, "trust")})
+	if err != nil {
+		return nil, err
+	}
+	identity, err := operator(authority, "launch")
+	if err != nil {
+		return nil, err
+	}
+	c := &localCoordinator{}
+	if c.wallet, err = identity.Wallet(); err != nil {
+		return nil, err
+	}
+	if c.token, err = localToken(authority, n); err != nil {
+		return nil, err
+	}
+	server, err := control.New(control.Config{
+		Home: home, Nodes: n, Listen: "127.0.0.1:0", Version: version, Trust: authority, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan struct{})
+	g.Go(func() error {
+		defer close(served)
+		defer log.Close()
+		return server.Run(serving)
+	})
+	c.addr, c.stop = server.Addr(), func() { stop(); <-served }
+	return c, nil
+}
 
 // localNodes are the node processes of a local cluster.
 type localNodes struct {

@@ -41,7 +41,11 @@ func newVerifyCmd() *cobra.Command {
 				return err
 			}
 			info, err := localRun(cmd, home, &again, 1)
-			if err := errors.Join(err, os.RemoveAll(home)); err != nil {
+			same := err == nil && bytes.Equal(info.Digest, want[:])
+			if err != nil || same || info.State != pb.RunState_RUN_FINISHED { // else it is wanted as evidence
+				err = errors.Join(err, os.RemoveAll(home))
+			}
+			if err != nil {
 				return err
 			}
 			switch info.State {
@@ -50,7 +54,6 @@ func newVerifyCmd() *cobra.Command {
 			case pb.RunState_RUN_FAILED:
 				return fmt.Errorf("repeat run %s: failed at step %d: %s", args[0], info.Step, info.Why)
 			}
-			same := bytes.Equal(info.Digest, want[:])
 			if wantsJSON(cmd) {
 				if err := printJSON(cmd.OutOrStdout(), map[string]any{
 					"run": args[0], "again": info.Run, "digest": fmt.Sprintf("%x", want), "digest_again": fmt.Sprintf("%x", info.Digest), "equal": same,
@@ -61,7 +64,8 @@ func newVerifyCmd() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "digest %x equals that of the undisturbed one-member run\n", want)
 			}
 			if !same {
-				return fmt.Errorf("digest %x differs from the one-member run's %x: please report, with both runs", want, info.Digest)
+				return fmt.Errorf("digest %x differs from the one-member run's %x: please report, with what is in %s and %s",
+					want, info.Digest, filepath.Join(settings.Home, "runs", args[0]), filepath.Join(home, "runs", info.Run))
 			}
 			return nil
 		},

@@ -104,7 +104,7 @@ func parsePreTokenizer(raw json.RawMessage, p *preTokenizer) error {
 		return nil
 	}
 	if p.bytes {
-		return errors.New("a step behind ByteLevel: " + ErrUnknown.Error())
+		return fmt.Errorf("a step behind ByteLevel: %w", ErrUnknown)
 	}
 	name, err := kind(raw)
 	if err != nil {
@@ -199,7 +199,7 @@ func (p *preTokenizer) parseSplit(raw json.RawMessage) error {
 		return err
 	}
 	if c.Pattern.Regex == nil {
-		return errors.New("a pattern that is not a Regex: " + ErrUnknown.Error())
+		return fmt.Errorf("a pattern that is not a Regex: %w", ErrUnknown)
 	}
 	scan := scannerOf(*c.Pattern.Regex)
 	if scan == nil {

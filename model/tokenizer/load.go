@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -189,7 +190,7 @@ func (c tokenizerConfig) changed() ([]addedToken, error) {
 		token.ID = &id32
 		tokens = append(tokens, token)
 	}
-	slices.SortFunc(tokens, func(a, b addedToken) int { return int(*a.ID - *b.ID) })
+	slices.SortFunc(tokens, func(a, b addedToken) int { return cmp.Compare(*a.ID, *b.ID) })
 	return tokens, nil
 }
 
