@@ -1,14 +1,18 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/torctrain/torc/checkpoints"
+	"github.com/torctrain/torc/coordinator/control"
 	"github.com/torctrain/torc/internal/cache"
 	"github.com/torctrain/torc/internal/config"
 	"github.com/torctrain/torc/internal/files"
@@ -42,22 +46,47 @@ func openResult(home, run string) (*result, error) {
 	if r.spec, err = spec.FromJSON(text); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "spec.json"), err)
 	}
-	f, err := os.Open(filepath.Join(dir, "state"))
-	if errors.Is(err, fs.ErrNotExist) {
+	if r.state, err = readFinal(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("run %s has no final State yet: wait for its end, stop it, or read a checkpoint with --checkpoint newest", run)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if r.state, err = checkpoints.ReadState(f); err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
-	}
 	if r.state.Spec != r.spec.Hash() {
 		hash := r.spec.Hash()
-		return nil, fmt.Errorf("%s belongs to the spec %x, spec.json beside it has %x: they are of two runs", f.Name(), r.state.Spec[:6], hash[:6])
+		return nil, fmt.Errorf("the State in %s belongs to the spec %x, spec.json beside it has %x: they are of two runs", dir, r.state.Spec[:6], hash[:6])
 	}
 	return r, nil
+}
+
+// readFinal reads the final State of the run whose directory is dir, and makes sure that it is still the one that was kept.
+func readFinal(dir string) (*checkpoints.State, error) {
+	f, err := os.Open(filepath.Join(dir, "state"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	state, err := checkpoints.ReadState(io.TeeReader(f, h))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "result.json"))
+	if errors.Is(err, fs.ErrNotExist) { // it comes a moment after State
+		return state, nil
+	}
+	var result control.Result
+	if err == nil {
+		err = json.Unmarshal(text, &result)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read result.json in %s: %w", dir, err)
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != result.Digest {
+		return nil, fmt.Errorf("%s has the digest %.12s, result.json beside it says %.12s: the disk has changed it, or the run has just ended again; "+
+			"read a checkpoint with --checkpoint newest", f.Name(), got, result.Digest)
+	}
+	return state, nil
 }
 
 // factorCache is where decompositions of weights are kept, for nodes and commands of one home alike.
