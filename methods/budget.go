@@ -22,7 +22,7 @@ func (c Config) Spend(params []model.ParamShape) (Config, error) {
 		return c, nil
 	}
 	elements, sides := 0, 0 // of the projections, and of those that the method trains
-	trained, least := 0, math.MaxInt
+	trained, weights, least := 0, 0, math.MaxInt
 	for _, p := range params {
 		if !p.Module.Linear() {
 			continue
@@ -30,6 +30,7 @@ func (c Config) Spend(params []model.ParamShape) (Config, error) {
 		elements += p.Rows * p.Cols
 		if c.Name == "s2ft" || c.trains(p.Module) {
 			trained += p.Rows * p.Cols
+			weights++
 			sides += p.Rows + p.Cols + c.values1()
 			least = min(least, p.Rows, p.Cols)
 		}
@@ -53,6 +54,9 @@ func (c Config) Spend(params []model.ParamShape) (Config, error) {
 	case "lift":
 		if want > trained {
 			return refuse("lift trains at most %d", trained)
+		}
+		if one := weights * c.block().size(); 2*want < one {
+			return refuse("the least that lift can train is one entry or block of each weight, %d values", one)
 		}
 		spent.Rank = rank
 		if sides*rank != want {

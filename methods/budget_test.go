@@ -95,6 +95,8 @@ func TestBudgetsThatCannotBeSpentAreRefused(t *testing.T) {
 		{Config{Name: "lora", Budget: "0.1%"}, "106168 values of 106168320: the least that lora can train is rank 1, 305280 values"},
 		{Config{Name: "pissa", Rank: 1, Budget: "90%"}, "the most that pissa can train is rank 192, 58613760 values"},
 		{Config{Name: "lift", Modules: "mlp", Budget: "90%", Rank: 1}, "lift trains at most 79626240"},
+		{Config{Name: "lift", Modules: "linear", Budget: "104", Rank: 1}, "the least that lift can train is one entry or block of each weight, 210 values"},
+		{Config{Name: "lift", Modules: "mlp", Budget: "719", Rank: 1, Block: "4x4"}, "one entry or block of each weight, 1440 values"},
 		{Config{Name: "lift", Modules: "linear", Budget: "5%", Density: 0.1}, `method.budget is "5%" and method.density is 0.1: give one of them`},
 		{Config{Name: "s2ft", O: 0.1, Select: "random", Budget: "1000"}, "method.o takes at least 36864 values for each head or channel"},
 		{Config{Name: "s2ft", O: 0.1, Select: "random", Budget: "50%"}, "method.o has 9953280 values at the most"},

@@ -14,8 +14,9 @@
 // moments and its index sets. Nothing outside this package knows what LIFT is. θ is laid out in the order of the backward
 // pass, last layer first, so that its first part is summed over the ring while lower layers still run.
 //
-// Everything here is a function of its arguments: no clock, no goroutine, no state but a method's sets. Select is a function
-// of a weight, the run's seed and the arithmetic of the kernels, so that members need not trust each other's sets.
+// Everything here is a function of its arguments: no clock, no goroutine that outlives a call, no state but a method's sets.
+// Select is a function of a weight, the run's seed and the arithmetic of the kernels, so that members need not trust each
+// other's sets.
 //
 // The package does not run the model, sum over members or write files.
 //
