@@ -173,18 +173,21 @@ func CheckFinite(w *model.Weights, threads int) error {
 	return nil
 }
 
-// finite refuses a weight with values that are not.
+// finite refuses a weight with values that are not: those whose exponent has all bits.
 func finite(w *model.Matrix) error {
-	row := make([]float32, w.Cols)
-	for i := range w.Rows {
-		w.Read(row, i*w.Cols)
-		for j, v := range row {
-			if !(math.Abs(float64(v)) <= math.MaxFloat32) {
-				return fmt.Errorf("element (%d, %d) is %v: repair the base model, or, if training made it so, lower optimizer.lr", i, j, v)
-			}
-		}
+	bad := -1
+	switch w.DType {
+	case model.F32:
+		bad = slices.IndexFunc(w.F32, func(v float32) bool { return math.Float32bits(v)&0x7f800000 == 0x7f800000 })
+	case model.BF16:
+		bad = slices.IndexFunc(w.U16, func(b uint16) bool { return b&0x7f80 == 0x7f80 })
+	case model.F16:
+		bad = slices.IndexFunc(w.U16, func(b uint16) bool { return b&0x7c00 == 0x7c00 })
 	}
-	return nil
+	if bad < 0 {
+		return nil
+	}
+	return fmt.Errorf("element (%d, %d) is %v: repair the base model, or, if training made it so, lower optimizer.lr", bad/w.Cols, bad%w.Cols, w.At(bad))
 }
 
 var errZero = errors.New("it is zero and has no singular vectors: " +
