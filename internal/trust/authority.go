@@ -253,7 +253,12 @@ func (a *Authority) Renew(p Peer, csr []byte) (*x509.Certificate, error) {
 	if p.Role == Operator || p.Role == Viewer {
 		lifetime = PersonLifetime
 	}
-	return a.give(p.Identity, public, lifetime)
+	return a.give(p.Identity, public, lifetime, func(b *Book) error {
+		if b.isRevoked(p.Serial) { // since its connection was made, which is about to be closed
+			return refusef("the certificate of %s was revoked", p.Identity)
+		}
+		return nil
+	})
 }
 
 // Person gives an operator or viewer a certificate.
@@ -271,12 +276,16 @@ func (a *Authority) Person(id Identity, csr []byte, lifetime time.Duration) (*x5
 	if err != nil {
 		return nil, err
 	}
-	return a.give(id, public, lifetime)
+	return a.give(id, public, lifetime, func(*Book) error { return nil })
 }
 
-func (a *Authority) give(id Identity, public crypto.PublicKey, lifetime time.Duration) (*x509.Certificate, error) {
+// give makes a certificate and notes it, unless may, which looks at the Book that is noted in, has something against it.
+func (a *Authority) give(id Identity, public crypto.PublicKey, lifetime time.Duration, may func(*Book) error) (*x509.Certificate, error) {
 	var leaf *x509.Certificate
 	err := a.change(func(b *Book) (err error) {
+		if err := may(b); err != nil {
+			return err
+		}
 		leaf, err = a.enter(b, id, public, a.cfg.Now(), lifetime)
 		return err
 	})

@@ -485,3 +485,28 @@ func TestAnExpectedPinIsAllThatCounts(t *testing.T) {
 	_, err = w.Verify([]*x509.Certificate{other.Wallet().Certificate().Leaf, s.CA()}) // the right CA beside a stranger's leaf
 	refused(t, err, "belongs to another cluster")
 }
+
+// Calls that are under way when their caller is revoked come to nothing: a flood of them must not win the race with a revocation.
+func TestWhoeverIsRevokedIsNotRenewed(t *testing.T) {
+	s := open(t)
+	leaf, err := s.join("ada", s.token(time.Hour, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Wallet().Verify([]*x509.Certificate{leaf}) // as a connection knows its peer
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Revoke(Identity{Node, "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	_, csr := request(t)
+	next, err := s.Renew(p, csr)
+	refused(t, err, "the certificate of node ada was revoked")
+	if next != nil {
+		t.Error("a certificate was made")
+	}
+	if live := s.book.holder(Node, "ada", s.now); live != nil {
+		t.Errorf("ada has a certificate that counts, %s", live.Serial)
+	}
+}

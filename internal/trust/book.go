@@ -107,6 +107,11 @@ func (b *Book) revoke(role Role, name string, now time.Time) int {
 	return n
 }
 
+// isRevoked says whether the certificate with this serial was revoked.
+func (b *Book) isRevoked(serial string) bool {
+	return slices.ContainsFunc(b.Certs, func(r record) bool { return r.Serial == serial && !r.Revoked.IsZero() })
+}
+
 // revoked are the serials that no longer count though their certificates have not expired.
 func (b *Book) revoked(now time.Time) []string {
 	var all []string
