@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/torctrain/torc/internal/trust"
 	"github.com/torctrain/torc/internal/view"
 )
 
@@ -30,12 +31,10 @@ const (
 	Node        Role = "node"
 )
 
-const maxName = 63
-
-// CheckName says what is wrong with the name of a node: it has 1 to 63 letters, digits, dots, underscores and hyphens.
+// CheckName says what is wrong with the name of a node, see trust.CheckName.
 func CheckName(name string) error {
-	if name == "" || len(name) > maxName || !isName(name) {
-		return fmt.Errorf("node name %q: use 1 to %d letters, digits, '.', '_' and '-' (--name)", name, maxName)
+	if err := trust.CheckName(name); err != nil {
+		return fmt.Errorf("node %w (--name)", err)
 	}
 	return nil
 }

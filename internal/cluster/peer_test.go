@@ -36,7 +36,7 @@ func TestPeerRefusesForeignMembers(t *testing.T) {
 }
 
 func TestNamesThatGossipCannotCarryAreRefused(t *testing.T) {
-	for _, name := range []string{"", "a b", "a#b", "ä", strings.Repeat("a", 64)} {
+	for _, name := range []string{"", ".", "..", "a b", "a#b", "ä", strings.Repeat("a", 64)} {
 		if CheckName(name) == nil {
 			t.Errorf("CheckName(%q) = nil", name)
 		}

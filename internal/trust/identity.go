@@ -38,15 +38,16 @@ func (i Identity) String() string { return string(i.Role) + " " + i.Name }
 // MaxNameBytes bounds the name of an identity.
 const MaxNameBytes = 63
 
-// CheckName says what is wrong with a name: it has 1 to 63 letters, digits, dots, underscores and hyphens.
+// CheckName says what is wrong with a name: it has 1 to 63 letters, digits, dots, underscores and hyphens. Files bear it, so that
+// dots alone are none.
 func CheckName(name string) error {
-	ok := name != "" && len(name) <= MaxNameBytes
+	ok := strings.Trim(name, ".") != "" && len(name) <= MaxNameBytes
 	for i := 0; ok && i < len(name); i++ {
 		c := name[i]
 		ok = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_'
 	}
 	if !ok {
-		return fmt.Errorf("name %.70q: use 1 to %d letters, digits, '.', '_' and '-'", name, MaxNameBytes)
+		return fmt.Errorf("name %.70q: use 1 to %d letters, digits, '.', '_' and '-', not dots alone", name, MaxNameBytes)
 	}
 	return nil
 }
