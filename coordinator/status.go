@@ -144,10 +144,10 @@ func refreshRows(refreshes []*pb.RefreshReport) []map[string]any {
 
 func printNodes(w io.Writer, nodes []*pb.MemberInfo) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tADDRESS\tPHASE\tRUN\tSTEP\tLANES\tS/LANE\tCLASS\tLAST BEAT\tNOTE")
+	fmt.Fprintln(t, "NODE\tADDRESS\tPHASE\tRUN\tSTEP\tLANES\tS/LANE\tCLASS\tVERSION\tLAST BEAT\tNOTE")
 	for _, n := range nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3f\t%s\t%.1f s ago\t%s\n", n.GetNode().GetName(), n.Addr, phaseName(n.Phase),
-			n.Run, n.Step, n.Lanes, n.LaneSeconds, n.Class, n.BeatAgeSeconds, visible(n.Error))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3f\t%s\t%s\t%.1f s ago\t%s\n", n.GetNode().GetName(), n.Addr, phaseName(n.Phase),
+			n.Run, n.Step, n.Lanes, n.LaneSeconds, n.Class, visible(n.Version), n.BeatAgeSeconds, visible(n.Error))
 	}
 	return t.Flush()
 }
@@ -171,7 +171,7 @@ func nodeRows(nodes []*pb.MemberInfo) []map[string]any {
 		}
 		rows[i] = map[string]any{
 			"name": n.GetNode().GetName(), "boot": n.GetNode().GetBoot(), "addr": n.Addr, "phase": phaseName(n.Phase),
-			"run": n.Run, "step": n.Step, "lanes": n.Lanes, "lane_seconds": n.LaneSeconds, "class": n.Class,
+			"run": n.Run, "step": n.Step, "lanes": n.Lanes, "lane_seconds": n.LaneSeconds, "class": n.Class, "version": n.Version,
 			"beat_age_seconds": n.BeatAgeSeconds, "labels": labels, "error": n.Error,
 		}
 	}

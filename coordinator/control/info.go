@@ -70,7 +70,7 @@ func (c *core) nodeInfos(now time.Time) []*pb.MemberInfo {
 	var all []*pb.MemberInfo
 	for _, n := range c.sorted() {
 		i := &pb.MemberInfo{
-			Node: pb.OfNode(n.id), Addr: n.addr, Phase: n.phase, Class: n.class, Error: n.note,
+			Node: pb.OfNode(n.id), Addr: n.addr, Phase: n.phase, Class: n.class, Version: n.version, Error: n.note,
 			BeatAgeSeconds: now.Sub(n.alive).Seconds(), Labels: n.labels,
 		}
 		switch {

@@ -100,3 +100,14 @@ func TestARunStandsStillAfterTenUsualSteps(t *testing.T) {
 		}
 	}
 }
+
+func TestNodesAreToldOfWithTheirRelease(t *testing.T) {
+	p := newPlay(t)
+	b := &pb.Beat{Node: &pb.NodeID{Name: "ada", Boot: 1}, Addr: "h:1", Class: "cpu-1", Version: "v1.2.3"}
+	if _, err := p.core.attend(p.now, 1, b); err != nil {
+		t.Fatal(err)
+	}
+	if all := p.core.nodeInfos(p.now); len(all) != 1 || all[0].Version != "v1.2.3" {
+		t.Errorf("nodes are %v", all)
+	}
+}

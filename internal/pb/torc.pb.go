@@ -2442,6 +2442,7 @@ type MemberInfo struct {
 	Run            string                 `protobuf:"bytes,9,opt,name=run,proto3" json:"run,omitempty"`
 	BeatAgeSeconds float64                `protobuf:"fixed64,10,opt,name=beat_age_seconds,json=beatAgeSeconds,proto3" json:"beat_age_seconds,omitempty"`
 	Labels         map[string]string      `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Version        string                 `protobuf:"bytes,12,opt,name=version,proto3" json:"version,omitempty"` // release of the node
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2551,6 +2552,13 @@ func (x *MemberInfo) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *MemberInfo) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 type StatusRequest struct {
@@ -4117,7 +4125,7 @@ const file_torc_proto_rawDesc = "" +
 	"etaSeconds\x12;\n" +
 	"\vvalidations\x18\x12 \x03(\v2\x19.torc.v1.ValidationReportR\vvalidations\x124\n" +
 	"\trefreshes\x18\x13 \x03(\v2\x16.torc.v1.RefreshReportR\trefreshes\x12\x12\n" +
-	"\x04spec\x18\x14 \x01(\fR\x04spec\"\x94\x03\n" +
+	"\x04spec\x18\x14 \x01(\fR\x04spec\"\xae\x03\n" +
 	"\n" +
 	"MemberInfo\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.torc.v1.NodeIDR\x04node\x12\x12\n" +
@@ -4131,7 +4139,8 @@ const file_torc_proto_rawDesc = "" +
 	"\x03run\x18\t \x01(\tR\x03run\x12(\n" +
 	"\x10beat_age_seconds\x18\n" +
 	" \x01(\x01R\x0ebeatAgeSeconds\x127\n" +
-	"\x06labels\x18\v \x03(\v2\x1f.torc.v1.MemberInfo.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\v \x03(\v2\x1f.torc.v1.MemberInfo.LabelsEntryR\x06labels\x12\x18\n" +
+	"\aversion\x18\f \x01(\tR\aversion\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
