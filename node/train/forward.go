@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/torctrain/torc/internal/pb"
@@ -16,6 +17,18 @@ type lines struct {
 
 // maxLines bounds the lines kept for the next beat; the node's own log has them all.
 const maxLines = 256
+
+// maxText bounds a text in a beat. The coordinator refuses a beat with one that is much longer.
+const maxText = 8 << 10
+
+// carried is what a beat can carry of a text: its beginning, without bytes that are no UTF-8, such as those of a file's name. A
+// beat with anything else could not be sent, nor could those after it, which would have it too.
+func carried(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText] + " …"
+	}
+	return strings.ToValidUTF8(text, "?")
+}
 
 func (l *lines) add(line *pb.LogLine) {
 	l.mu.Lock()
@@ -57,7 +70,7 @@ func (f *forward) Handle(ctx context.Context, r slog.Record) error {
 			text += " " + a.String()
 		}
 		r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
-		f.to.add(&pb.LogLine{UnixNano: r.Time.UnixNano(), Node: f.node, Level: r.Level.String(), Text: text})
+		f.to.add(&pb.LogLine{UnixNano: r.Time.UnixNano(), Node: f.node, Level: r.Level.String(), Text: carried(text)})
 	}
 	return f.Handler.Handle(ctx, r)
 }

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/torctrain/torc/internal/cluster"
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/view"
 )
@@ -24,6 +28,25 @@ func TestMemberRefusesASecondRunAndGoesOnReporting(t *testing.T) {
 	m.said.unsent(b.Logs)
 	if again := m.report(); len(again.Logs) != 1 {
 		t.Errorf("a line that was not sent is lost: %v", again.Logs)
+	}
+}
+
+// Whatever is logged, and whatever went wrong, the beat that tells it can be sent and is taken.
+func TestBeatsCarryAnyText(t *testing.T) {
+	for name, text := range map[string]string{"bytes of another encoding": "open caf\xe9.jsonl", "a long story": strings.Repeat("ä", 1<<20)} {
+		m := NewMember(Config{Node: view.NodeID{Name: "ada"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		m.work = newWork(t.Context(), m, &pb.Assignment{Run: "one"})
+		m.work.fail(errors.New(text))
+		b := m.report()
+		if _, err := proto.Marshal(b); err != nil {
+			t.Errorf("%s: the beat cannot be sent: %v", name, err)
+		}
+		if err := cluster.Bounded(b); err != nil {
+			t.Errorf("%s: the beat is refused: %v", name, err)
+		}
+		if begin := text[:4]; !strings.HasPrefix(b.Error, begin) || len(b.Logs) != 1 || !strings.Contains(b.Logs[0].Text, begin) {
+			t.Errorf("%s: the beat says %.20q and has %d lines", name, b.Error, len(b.Logs))
+		}
 	}
 }
 

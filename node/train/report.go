@@ -45,7 +45,7 @@ func (r *reports[T]) again() { r.sent = 0 }
 func (w *work) report(b *pb.Beat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b.Run, b.Phase, b.Error, b.Fatal = w.id, w.phase, w.problem, w.fatal
+	b.Run, b.Phase, b.Error, b.Fatal = w.id, w.phase, carried(w.problem), w.fatal
 	b.LostPeer, b.LostWhy = w.lostPeer, w.lostWhy
 	if w.tie != nil {
 		b.Tie = &pb.Tie{Step: w.tie.Step}
