@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -111,6 +112,7 @@ func (m *Member) Run(ctx context.Context) error {
 	defer func() { end(); <-left }()
 
 	const patience = 200 * time.Millisecond
+	said := "" // why the last session ended, as long as none lasts
 	for wait := patience; ; wait = min(2*wait, 5*patience) {
 		began := time.Now()
 		err := m.attend(ctx)
@@ -121,9 +123,13 @@ func (m *Member) Run(ctx context.Context) error {
 			return err // another node has this name, or the coordinator another protocol: calling again would not help
 		}
 		if time.Since(began) > 5*time.Second {
-			wait = patience
+			wait, said = patience, ""
 		}
-		m.cfg.Log.Warn("lost coordinator, calling again", "coordinator", m.cfg.Coordinator(), "err", err)
+		level := slog.LevelDebug
+		if err.Error() != said {
+			level, said = slog.LevelWarn, err.Error()
+		}
+		m.cfg.Log.Log(ctx, level, "lost coordinator, calling again", "coordinator", m.cfg.Coordinator(), "err", err)
 		sleep(ctx, wait)
 		if ctx.Err() != nil {
 			return nil
@@ -205,7 +211,11 @@ func (m *Member) beat(ctx, session context.Context, stream pb.Control_AttendClie
 	for {
 		b := m.report()
 		b.Kept, kept = kept, nil
-		if err := m.send(stream, b); err != nil {
+		err := m.send(stream, b)
+		if errors.Is(err, io.EOF) {
+			return nil // the session is over: who receives learns why
+		}
+		if err != nil {
 			return fmt.Errorf("report to coordinator: %w", err)
 		}
 		select {
