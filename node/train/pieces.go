@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,14 +26,28 @@ func stores(home, run string) ([]string, error) {
 // maxKept is how many checkpoints a node speaks of when it begins to attend.
 const maxKept = 512
 
-// kept is what this node has of checkpoints, of whatever run.
+// latestFirst orders directories by when something last came into them or went, the latest first.
+func latestFirst(dirs []string) []string {
+	changed := map[string]time.Time{}
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err == nil {
+			changed[dir] = info.ModTime()
+		}
+	}
+	return slices.SortedStableFunc(slices.Values(dirs), func(a, b string) int { return changed[b].Compare(changed[a]) })
+}
+
+// kept is what this node has of checkpoints, of whatever run; where that is much, of the runs that it worked for last.
 func (m *Member) kept() []*pb.Kept {
 	dirs, err := stores(m.cfg.Home, "*")
 	if err != nil {
 		m.cfg.Log.Error("cannot look for checkpoints", "err", err)
 	}
 	var all []*pb.Kept
-	for _, dir := range dirs {
+	for _, dir := range latestFirst(dirs) {
+		if len(all) >= maxKept {
+			break
+		}
 		found, err := checkpoints.Survey(m.cfg.Disk, dir)
 		if err != nil {
 			m.cfg.Log.Error("cannot look for checkpoints", "err", err)
