@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/torctrain/torc/allreduce"
 	"github.com/torctrain/torc/internal/view"
 )
@@ -118,6 +120,46 @@ func TestTheForemostMemberTellsTheOthers(t *testing.T) {
 		}
 		if got := fmt.Sprint(a.giver, a.from, a.behind); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// What the foremost member tells may be more than a gather takes: 300 million values are 1.2 GB.
+func TestWhatIsToldFitsIntoGathers(t *testing.T) {
+	for _, c := range []struct {
+		records uint64
+		values  int
+		parts   int
+	}{{0, 1 << 20, 1}, {1, 1 << 20, 1}, {1, 176_000_000, 1}, {1, 300_000_000, 2}, {2, 300_000_000, 3}, {40, 100_000_000, 16}} {
+		if got := levelParts(c.records, c.values); got != c.parts {
+			t.Errorf("%d records of %d values are told in %d parts, want %d", c.records, c.values, got, c.parts)
+		}
+		if size := (4*c.records + 2) * uint64(c.values); size/uint64(c.parts) > gatherBytes {
+			t.Errorf("a part of %d records of %d values has %d bytes", c.records, c.values, size/uint64(c.parts))
+		}
+	}
+	text := []byte("how the steps ended that others missed")
+	for parts := range 6 {
+		net := allreduce.MemNet(3)
+		var all errgroup.Group
+		for rank := range 3 {
+			id := allreduce.Identity{Run: "r", View: 1, Rank: rank, Members: 3, Order: []int{0, 1, 2}}
+			tr := &Trainer{viewHash: 1, rank: rank, ring: allreduce.NewRing(id, net.Mesh(id), allreduce.Default())}
+			all.Go(func() error {
+				defer tr.ring.(*allreduce.Ring).Close()
+				var own []byte
+				if rank == 2 {
+					own = text
+				}
+				told, err := tr.share(t.Context(), 2, own, parts+1)
+				if err == nil && string(told) != string(text) {
+					err = fmt.Errorf("rank %d hears %q", rank, told)
+				}
+				return err
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Errorf("in %d parts: %v", parts+1, err)
 		}
 	}
 }

@@ -80,15 +80,41 @@ func (t *Trainer) level(ctx context.Context, a *agreement, nonFinite bool) error
 			return err
 		}
 	}
-	parts, err := t.ring.Gather(ctx, view.Position{View: t.viewHash, Try: levelTry}, allreduce.Fence{}, own)
+	told, err := t.share(ctx, a.giver, own, levelParts(a.front.Step+1-a.from, len(t.theta)))
 	if err != nil || t.place() == a.front {
 		return err
 	}
 	c := &pb.CatchUp{}
-	if err := proto.Unmarshal(parts[a.giver], c); err != nil {
+	if err := proto.Unmarshal(told, c); err != nil {
 		return err
 	}
 	return t.learn(c, a.front, nonFinite)
+}
+
+// gatherBytes is just below what a member may contribute to one gather.
+const gatherBytes = 1<<30 - 1<<24
+
+// levelParts is in how many gathers so many records of runs with so many values are told: as many as all members conclude from
+// the greeting. A record has four bytes for each value, and the sets, once among few records, less than two.
+func levelParts(records uint64, values int) int {
+	return 1 + int((4*records+2)*uint64(values)/gatherBytes)
+}
+
+// share gives what the giver has to all, in so many gathers.
+func (t *Trainer) share(ctx context.Context, giver int, own []byte, parts int) ([]byte, error) {
+	var told []byte
+	for i := range parts {
+		part := own[i*len(own)/parts : (i+1)*len(own)/parts]
+		blobs, err := t.ring.Gather(ctx, view.Position{View: t.viewHash, Step: uint64(i), Try: levelTry}, allreduce.Fence{}, part)
+		if err != nil {
+			return nil, err
+		}
+		if parts == 1 {
+			return blobs[giver], nil
+		}
+		told = append(told, blobs[giver]...)
+	}
+	return told, nil
 }
 
 // catchUp is what others need who have made the steps before from.
