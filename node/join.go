@@ -173,7 +173,7 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 	g.Go(func() error { return own.keep(life, gossip, log) })
 	g.Go(func() error { return gossip.Run(life) })
 	g.Go(func() error { return reachPeers(life, gossip.Peers, log) })
-	g.Go(func() error { return coordinator.watch(life, gossip.Events(), log) })
+	g.Go(func() error { return coordinator.watch(life, gossip.Events(), gossip.Peers, log) })
 	g.Go(func() error {
 		defer end() // a node that has left ends
 		return member.Run(life)
