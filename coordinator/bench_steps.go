@@ -83,7 +83,7 @@ type stepResult struct {
 	Processor float64 `json:"processor_ratio"`
 }
 
-// benchMethod is the configuration behind a name of --methods.
+// method is the configuration behind a name of --methods.
 func (b stepBench) method(name string) (methods.Config, error) {
 	base, variant, _ := strings.Cut(name, "-")
 	c := methods.Default(base)

@@ -32,23 +32,32 @@ import (
 	"github.com/torctrain/torc/node/train"
 )
 
+// joining is a call of join.
+type joining struct {
+	addr        string // of the coordinator, or of any member
+	wait, drain time.Duration
+	replace     bool
+	s           *config.Settings
+	log         *slog.Logger
+}
+
 func newJoinCmd() *cobra.Command {
-	var wait, drain time.Duration
-	var replace bool
+	j := &joining{}
 	cmd := &cobra.Command{
 		Use:   "join ADDR",
 		Short: "Join the cluster of the coordinator (or any member) at ADDR and work until told to stop",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := config.Load(cmd.Flags(), "node")
-			if err != nil {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if j.s, err = config.Load(cmd.Flags(), "node"); err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
-			addr, err := cluster.WithPort(args[0])
-			if err != nil {
+			if j.addr, err = cluster.WithPort(args[0]); err != nil {
 				return config.Kind(config.ErrUsage, err)
 			}
-			return join(cmd.Context(), addr, wait, drain, replace, settings)
+			if j.log, err = admin.Logger(os.Stderr, j.s.LogFormat); err != nil {
+				return config.Kind(config.ErrUsage, err)
+			}
+			return j.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
@@ -66,32 +75,28 @@ func newJoinCmd() *cobra.Command {
 	f.String("pprof", "", "address of profiles, on loopback: 127.0.0.1:6060 (default: not served)")
 	f.String("log-format", "", "text or json (default text)")
 	f.Bool("insecure", false, "join a cluster that was started with --insecure: without certificates and encryption")
-	f.BoolVar(&replace, "replace", false, "take this name over from a machine whose certificate still counts")
-	f.DurationVar(&wait, "wait", 15*time.Second, "how long to wait for an answer from ADDR")
-	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait, when told to end, for the run to go on without this node")
+	f.BoolVar(&j.replace, "replace", false, "take this name over from a machine whose certificate still counts")
+	f.DurationVar(&j.wait, "wait", 15*time.Second, "how long to wait for an answer from ADDR")
+	f.DurationVar(&j.drain, "drain", 30*time.Second, "how long to wait, when told to end, for the run to go on without this node")
 	f.Bool("leash", false, "leave when standard input closes")
 	f.MarkHidden("leash")
 	return cmd
 }
 
-// join runs the node until it is told to leave, by ctx or by the coordinator, and has done so; or until its standard input
+// run runs the node until it is told to leave, by ctx or by the coordinator, and has done so; or until its standard input
 // ends when it is on a leash, which waits for nothing.
-func join(ctx context.Context, addr string, wait, drain time.Duration, replace bool, s *config.Settings) error {
-	log, err := admin.Logger(os.Stderr, s.LogFormat)
-	if err != nil {
-		return config.Kind(config.ErrUsage, err)
-	}
+func (j *joining) run(ctx context.Context) error {
 	if err := checkBuild(); err != nil {
 		return config.Kind(config.ErrRefused, err)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(spec.GCPercent)
 	}
-	id, err := identity(s.Name)
+	id, err := identity(j.s.Name)
 	if err != nil {
 		return err
 	}
-	kernels, err := cpu.New(threads(s), cpu.Tier(s.CPU))
+	kernels, err := cpu.New(threads(j.s), cpu.Tier(j.s.CPU))
 	if err != nil {
 		return config.Kind(config.ErrUsage, err)
 	}
@@ -101,86 +106,115 @@ func join(ctx context.Context, addr string, wait, drain time.Duration, replace b
 		return err
 	}
 	defer closeWorkers()
-	class := train.Class(kernels)
 	figures := newFigures()
 	metrics := admin.Registry("node", version)
 	metrics.MustRegister(figures)
-	door, err := admin.Open(admin.Config{Admin: s.Admin, Pprof: s.Pprof}, metrics, admin.Checks{Ready: figures.ready}, log)
+	door, err := admin.Open(admin.Config{Admin: j.s.Admin, Pprof: j.s.Pprof}, metrics, admin.Checks{Ready: figures.ready}, j.log)
 	if err != nil {
 		return err
 	}
 	defer door.Close()
-	listener, self, err := cluster.Listen(listenOn(s, addr), s.Advertise, 0)
+	in, err := j.enter(ctx, id)
 	if err != nil {
 		return err
 	}
-	node := pb.OfNode(id)
-	applicant := &applicant{addr: addr, wait: wait, s: s, req: &pb.EnrolRequest{
-		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Replace: replace,
-	}}
-	own, coordinatorAt, err := applicant.enrol(ctx)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	admitted, err := own.admit(ctx, coordinatorAt, wait, &pb.JoinRequest{
-		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Labels: s.Labels,
-	})
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	coordinator := newBearings(admitted.Coordinator)
-	own.coordinator = coordinator.addr
-	keys, err := own.first(ctx, admitted.Coordinator, wait)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	gossip, err := openGossip(ctx, id, self, listener.Addr(), admitted, keys, log)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	defer gossip.Close()
-
-	figures.watch(gossip, own)
-	own.figures = figures
+	defer in.gossip.Close()
+	figures.watch(in.gossip, in.own)
+	in.own.figures = figures
 	links := allreduce.NewServer()
 	links.Who = linker
+	class := train.Class(kernels)
 	member := train.NewMember(train.Config{
-		Node: id, Addr: self, Labels: s.Labels, Version: version, Home: s.Home, Class: class, Kernels: kernels, Workers: workers,
-		Threads: kernels.Threads(), Memory: uint64(s.Memory), Log: log, Links: links,
-		Dial:        func(addr string) (*grpc.ClientConn, error) { return own.dial(addr, coordinator.addr()) },
-		DialRing:    own.dialRing,
-		Coordinator: coordinator.addr, Probe: cluster.Refuses,
-		Cluster: admitted.Cluster, Gossip: gossip.Addr(), Drain: drain,
+		Node: id, Addr: in.self, Labels: j.s.Labels, Version: version, Home: j.s.Home, Class: class, Kernels: kernels, Workers: workers,
+		Threads: kernels.Threads(), Memory: uint64(j.s.Memory), Log: j.log, Links: links,
+		Dial:        func(addr string) (*grpc.ClientConn, error) { return in.own.dial(addr, in.coordinator.addr()) },
+		DialRing:    in.own.dialRing,
+		Coordinator: in.coordinator.addr, Probe: cluster.Refuses,
+		Cluster: in.admitted.Cluster, Gossip: in.gossip.Addr(), Drain: j.drain,
 	})
-	server := cluster.NewServer(append(allreduce.ServerOptions(), own.options()...)...)
+	server := cluster.NewServer(append(allreduce.ServerOptions(), in.own.options()...)...)
 	links.Register(server)
-	own.register(server)
+	in.own.register(server)
 	member.Register(server)
-	log.Info("joined", "node", id, "addr", self, "cluster", admitted.Cluster, "class", class, "threads", kernels.Threads())
+	j.log.Info("joined", "node", id, "addr", in.self, "cluster", in.admitted.Cluster, "class", class, "threads", kernels.Threads())
+	return j.work(ctx, in, member, func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return cluster.Serve(ctx, server, in.own.listeners(in.self, in.listener)...) })
+		g.Go(func() error { return door.Serve(ctx) })
+		return g.Wait()
+	})
+}
 
+// entry is what a node has that was let into a cluster.
+type entry struct {
+	self        string // address under which peers reach it
+	listener    net.Listener
+	own         *membership
+	admitted    *pb.JoinReply
+	coordinator *bearings
+	gossip      *cluster.Gossip
+}
+
+// enter makes this machine the node id of the cluster: with a certificate, admitted, and known to gossip.
+func (j *joining) enter(ctx context.Context, id view.NodeID) (_ *entry, err error) {
+	listener, self, err := cluster.Listen(listenOn(j.s, j.addr), j.s.Advertise, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, listener.Close())
+		}
+	}()
+	in := &entry{self: self, listener: listener}
+	node := pb.OfNode(id)
+	applicant := &applicant{addr: j.addr, wait: j.wait, s: j.s, req: &pb.EnrolRequest{
+		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Replace: j.replace,
+	}}
+	var at string // of the coordinator
+	if in.own, at, err = applicant.enrol(ctx); err != nil {
+		return nil, err
+	}
+	in.admitted, err = in.own.admit(ctx, at, j.wait, &pb.JoinRequest{
+		Node: node, Addr: self, Version: version, Protocol: pb.Protocol, Labels: j.s.Labels,
+	})
+	if err != nil {
+		return nil, err
+	}
+	in.coordinator = newBearings(in.admitted.Coordinator)
+	in.own.coordinator = in.coordinator.addr
+	keys, err := in.own.first(ctx, in.admitted.Coordinator, j.wait)
+	if err != nil {
+		return nil, err
+	}
+	in.gossip, err = openGossip(ctx, id, self, listener.Addr(), in.admitted, keys, j.log)
+	return in, err
+}
+
+// work lets the member work and serve until it has left or ctx is done, and everything has ended.
+func (j *joining) work(ctx context.Context, in *entry, member *train.Member, serve func(context.Context) error) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer context.AfterFunc(ctx, member.Leave)()
-	if s.Leash {
+	if j.s.Leash {
 		go func() { // ends with the process at the latest
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			end()
 		}()
 	}
 	g, life := errgroup.WithContext(life)
-	g.Go(func() error { return cluster.Serve(life, server, own.listeners(self, listener)...) })
-	g.Go(func() error { return door.Serve(life) })
-	g.Go(func() error { return own.keep(life, gossip, log) })
-	g.Go(func() error { return gossip.Run(life) })
-	g.Go(func() error { return reachPeers(life, gossip.Peers, log) })
-	g.Go(func() error { return coordinator.watch(life, gossip.Events(), gossip.Peers, log) })
+	g.Go(func() error { return serve(life) })
+	g.Go(func() error { return in.own.keep(life, in.gossip, j.log) })
+	g.Go(func() error { return in.gossip.Run(life) })
+	g.Go(func() error { return reachPeers(life, in.gossip.Peers, j.log) })
+	g.Go(func() error { return in.coordinator.watch(life, in.gossip.Events(), in.gossip.Peers, j.log) })
 	g.Go(func() error {
 		defer end() // a node that has left ends
 		return member.Run(life)
 	})
-	err = g.Wait()
-	if left := gossip.Leave(leaveTimeout); left != nil {
-		log.Debug("left without a word", "err", left)
+	err := g.Wait()
+	if left := in.gossip.Leave(leaveTimeout); left != nil {
+		j.log.Debug("left without a word", "err", left)
 	}
 	return err
 }

@@ -43,7 +43,7 @@ type node struct {
 var serves = regexp.MustCompile(`msg="coordinator serves" addr=(\S+)`)
 
 // newCluster starts a coordinator on loopback.
-func newCluster(ctx context.Context, dir string) (*cluster, error) {
+func newCluster(ctx context.Context, dir string) (_ *cluster, err error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
@@ -63,6 +63,11 @@ func newCluster(ctx context.Context, dir string) (*cluster, error) {
 	if err := c.serve.Start(); err != nil {
 		return nil, fmt.Errorf("%w: make build writes it", err)
 	}
+	defer func() {
+		if err != nil {
+			c.end()
+		}
+	}()
 	addr := make(chan string, 1)
 	go func() {
 		defer log.Close()

@@ -45,7 +45,7 @@ func (s *source) at(i int) float32 {
 	return s.f32[i]
 }
 
-// pack is packOps.pack from element from of s on.
+// packFrom is packOps.pack from element from of s on.
 func (o *packOps) packFrom(s *source, from int, dst []float32, stride, lds, panels, k int) {
 	switch {
 	case s.bf16 != nil:
