@@ -37,7 +37,7 @@ said otherwise), and writes a Hugging Face directory. Beside the model lies ` + 
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := durable.CheckFree(out); err != nil {
-				return config.Kind(config.ErrUsage, err)
+				return err
 			}
 			w, err := model.Load(base)
 			if err != nil {

@@ -96,5 +96,5 @@ func (x *exporting) options() (o checkpoints.ExportOptions, err error) {
 		}
 		o.MaxFileBytes = int64(n)
 	}
-	return o, config.Kind(config.ErrUsage, durable.CheckFree(x.out))
+	return o, durable.CheckFree(x.out)
 }

@@ -52,7 +52,7 @@ func writeDelta(d *adapter.Delta, out string) error {
 // mustBeNew refuses a name that something has.
 func mustBeNew(path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return config.Usagef("%s exists: remove it or choose another name", path)
+		return fmt.Errorf("%s exists: remove it or choose another name", path)
 	}
 	return nil
 }

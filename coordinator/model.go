@@ -99,7 +99,7 @@ func (f fresh) write() (madeModel, error) {
 		return none, config.Usagef("--spread %v: must be above 0", f.spread)
 	}
 	if err := durable.CheckFree(f.out); err != nil {
-		return none, config.Kind(config.ErrUsage, err)
+		return none, err
 	}
 	text, err := f.source()
 	if err != nil {

@@ -37,18 +37,21 @@ func TestWhatNodesSayCannotSteerATerminal(t *testing.T) {
 
 // Nothing is read and no coordinator asked before it is known that the result can be written.
 func TestExportLooksFirstWhereItWrites(t *testing.T) {
-	taken := "control" // a directory that is not empty
-	for _, args := range [][]string{
-		{"r", "-o", taken},
-		{"r", "-o", taken, "--format", "peft"},
-		{"r", "-o", taken, "--format", "delta"},
-		{"r", "-o", t.TempDir(), "--format", "gguf"},
-		{"r", "-o", t.TempDir(), "--format", "peft", "--dtype", "bf16"},
-		{"r", "-o", t.TempDir(), "--max-file", "0"},
+	const taken = "control" // a directory that is not empty
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"r", "-o", taken}, config.ExitFailed},
+		{[]string{"r", "-o", taken, "--format", "peft"}, config.ExitFailed},
+		{[]string{"r", "-o", taken, "--format", "delta"}, config.ExitFailed},
+		{[]string{"r", "-o", t.TempDir(), "--format", "gguf"}, config.ExitUsage},
+		{[]string{"r", "-o", t.TempDir(), "--format", "peft", "--dtype", "bf16"}, config.ExitUsage},
+		{[]string{"r", "-o", t.TempDir(), "--max-file", "0"}, config.ExitUsage},
 	} {
-		_, err := call(t, newExportCmd(), args...)
-		if config.ExitCode(err) != config.ExitUsage || strings.Contains(err.Error(), "no run") {
-			t.Errorf("export %q: %v", args, err)
+		_, err := call(t, newExportCmd(), c.args...)
+		if config.ExitCode(err) != c.code || strings.Contains(err.Error(), "no run") {
+			t.Errorf("export %q: exit code %d, %v", c.args, config.ExitCode(err), err)
 		}
 	}
 }
