@@ -3,8 +3,6 @@ package methods
 import (
 	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 
 	"github.com/torctrain/torc/model"
 )
@@ -68,28 +66,6 @@ func (a *Aged) part(theta, m, v, g []float32, ages []uint16, s model.AdamWStep) 
 			ages[i]++
 		}
 	}
-}
-
-// share runs task 0 to n−1, spread over so many threads.
-func share(threads, n int, task func(i int)) {
-	if threads = min(threads, n); threads < 2 {
-		for i := range n {
-			task(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	run := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			task(i)
-		}
-	}
-	for range threads - 1 {
-		wait.Go(run)
-	}
-	run()
-	wait.Wait()
 }
 
 // RemapAges carries ages, laid out like θ, from the sets was to the sets next of a Selector: survivors keep theirs, newcomers begin
