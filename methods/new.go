@@ -83,6 +83,11 @@ func (c Config) resolve(params []model.ParamShape) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return c, err
 	}
+	for _, p := range params { // a filter that was asked for; one that follows from the rank or the budget may be of full rank
+		if least := min(p.Rows, p.Cols); c.Filter > least && c.trains(p.Module) {
+			return c, fmt.Errorf("method.filter is %d: %s is (%d, %d), use up to %d, or method.mode magnitude in its place", c.Filter, p.Name, p.Rows, p.Cols, least)
+		}
+	}
 	return c.Spend(params)
 }
 

@@ -166,6 +166,7 @@ func TestResolveRefusesWhatTheMethodCannotTrain(t *testing.T) {
 		{"{name: pissa, rank: 9}", "method.rank is 9"},
 		{"{name: lift, block: 1x8, rank: 1}", ""},
 		{"{name: lift, rank: 100}", ""}, // all of each weight, as much as there is
+		{"{name: lift, filter: 9}", "method.filter is 9: model.layers.0.self_attn.q_proj.weight is (8, 8), use up to 8, or method.mode magnitude in its place"},
 		{"{name: s2ft, o: 0.4, down: 0.2}", "method.o is 0.4: that is no whole one of the model's 2 heads or channels: use at least 0.5002, or 0"},
 		{"{name: s2ft, o: 0.5003, down: 0.1}", "method.down is 0.1"},
 		{"{name: lora, budget: 1%}", `method.budget is "1%", 4 values of 448: the least that lora can train is rank 1, 112 values`},
