@@ -38,7 +38,7 @@ type hello struct {
 	State     uint64   // hash of State at this place
 	Oldest    uint64   // the first step whose record it has
 	NonFinite bool     // the try before this one had lanes that were not finite
-	Copied    bool     // State was fetched from other members, and no greeting has confirmed it yet
+	Copied    bool     // State was fetched from other members, and those of a view have not all been found to have it since
 	Lanes     []uint64 // bitmap of the lanes it has computed for this try
 }
 
@@ -110,6 +110,7 @@ type agreement struct {
 	from     uint64 // the first step whose record it gives
 	behind   []int  // ranks whom nobody can bring level any more
 	diverged []int  // ranks whose State is not the majority's
+	alike    bool   // all members are at the front, with one State
 	keeps    []bool // by rank: the lanes it has computed still count
 	todo     []int  // lane → rank that computes it for this try; −1 when it is computed
 }
@@ -143,6 +144,7 @@ func agree(hellos []hello, owner []int) (*agreement, error) {
 		}
 		a.giver, a.from = giver, max(least+1, hellos[giver].Oldest)
 	}
+	a.alike = !slices.ContainsFunc(hellos, func(h hello) bool { return h.place != a.front || h.State != state })
 	a.keep(hellos, state)
 	return a, nil
 }

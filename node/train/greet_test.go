@@ -97,6 +97,40 @@ func TestAJoinerWithAWrongCopyDoesNotOutvote(t *testing.T) {
 	}
 }
 
+// protocol.md I1: nor does it where the one that is right was a step behind when they met, and so could not object: it makes that
+// step from its record, and then has another State than the two.
+func TestAJoinerWithAWrongCopyDoesNotOutvoteOneThatWasBehind(t *testing.T) {
+	c := liftToy()
+	p := c.troupe(t)
+	step := func(names ...string) { // one step
+		t.Helper()
+		p.member(names[0]).yieldAsked.Store(true)
+		for _, err := range p.act(deal(len(names), c.lanes), nil, names...) {
+			if !errors.Is(err, ErrYield) {
+				t.Fatal(err)
+			}
+		}
+		p.member(names[0]).yieldAsked.Store(false)
+	}
+	step("a", "b")
+	step("b")
+	p.members["b"].theta[3] += 1
+	p.joins("c", "b")
+	for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+		if !ringError(err) || errors.As(err, new(*StrayError)) {
+			t.Errorf("rank %d got %v, want the end of a ring whose members have different States", rank, err)
+		}
+	}
+	if a, b := p.members["a"].step, p.members["b"].step; a != 2 || b != 2 {
+		t.Errorf("a has made %d steps, b %d, want 2", a, b)
+	}
+	for rank, err := range p.act(deal(3, c.lanes), nil, "a", "b", "c") {
+		if !errors.Is(err, ErrTie) {
+			t.Errorf("rank %d got %v, want a tie", rank, err)
+		}
+	}
+}
+
 // protocol.md I8: whoever is foremost in step, stage and try tells the others; of several the one that can tell most.
 func TestTheForemostMemberTellsTheOthers(t *testing.T) {
 	at := func(step uint64, s stage, try uint32, oldest uint64) hello {

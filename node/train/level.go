@@ -55,7 +55,9 @@ func (t *Trainer) greet(ctx context.Context) error {
 	case len(a.behind)+len(a.diverged) > 0:
 		return &StrayError{Behind: a.behind, Diverged: a.diverged}
 	}
-	t.copied = false
+	if a.alike {
+		t.copied = false
+	}
 	if a.giver >= 0 {
 		if err := t.level(ctx, a, hellos[a.giver].NonFinite); err != nil {
 			return fmt.Errorf("come level with rank %d: %w", a.giver, err)

@@ -109,6 +109,7 @@ func (t *Trainer) commit(skipped bool) error {
 	if t.selectionDue() {
 		r.sets = t.selector.Sets()
 	}
+	t.copied = false // no sum comes about among members with different States
 	report := t.conclude(r)
 	sent := t.ring.BytesSent()
 	report.LaneSeconds, report.WireBytes = t.laneSeconds, sent-t.sent

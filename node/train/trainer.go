@@ -139,7 +139,7 @@ type Trainer struct {
 	theta, m, v []float32
 	scales      allreduce.Scales
 	sets        uint64    // hash of the index sets
-	copied      bool      // State was fetched from other members, and no greeting has confirmed it yet
+	copied      bool      // State was fetched from other members, and those of the view have not all been found to have it
 	pending     []float32 // θ when the selection under way began; nil when there is none
 	ages        []uint16  // steps since each trained value entered its set; nil unless the run counts them
 
