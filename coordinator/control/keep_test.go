@@ -47,6 +47,8 @@ func TestViewAtWorkByTable(t *testing.T) {
 	gone, dead, drain := func(r *report) { r.Gone = true }, func(r *report) { r.Dead = true }, func(r *report) { r.Draining = true }
 	fresh := func(r *report) { r.Alive = at(100) }
 	out := func(r *report) { r.Entered = 0 }
+	made := func(step uint64) do { return func(r *report) { r.Step = step } }
+	late := policy{Min: 1, Front: 20, Lag: 3}
 	worked := func(last float64) do { return func(r *report) { r.Alive, r.Worked = at(100), at(last) } }
 	why := func(l pb.Loss) do { return func(r *report) { r.Why = l } }
 	lost := func(peer string, why pb.Loss, when float64) do {
@@ -147,6 +149,10 @@ func TestViewAtWorkByTable(t *testing.T) {
 
 		// Coming.
 		{"one is level", and(abcd, node("e", level)), p, 9, "a b c d e", true, "", "5 members: a, b, c, d, e; joins: e"},
+		{"one is level at a step that others have just left", and(abcd, node("e", both(level, made(17)))), late, 9, "a b c d e", true, "", "joins: e"},
+		{"one is level at an old step", and(abcd, node("e", both(level, made(16)))), late, 9, "", false, "", ""},
+		{"one is level at an old step, and awaited", and(change("b", drain), node("e", both(level, made(16)))), policy{Min: 4, Front: 20, Lag: 3}, 9, "", false, "", "b wants to leave: waits until e has State"},
+		{"one is level at an old step, and all others are lost", and(all4(gone), node("e", both(level, made(16)))), late, 10, "e", false, "", "1 member: e"},
 		{"several are level", and(abcd, node("e", level), node("f", level)), p, 9, "a b c d e f", true, "", "joins: e, f"},
 		{"one is on its way", and(abcd, node("e", starts)), p, 9, "", false, "", ""},
 		{"it died", and(abcd, node("e", both(level, gone)), node("f", both(level, dead)), node("g", both(level, drain)), node("h", both(level, failed("x")))), p, 9, "", false, "", ""},

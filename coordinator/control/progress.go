@@ -116,6 +116,16 @@ func (p *progress) usual() float64 {
 	return slices.Sorted(slices.Values(p.recent))[len(p.recent)/2]
 }
 
+// lag is how many steps may be made while somebody is not heard: in a second and a half, three beats, and two that are on their
+// way. While it is not known how long steps take, there is no limit.
+func (p *progress) lag() uint64 {
+	usual := p.usual()
+	if usual <= 0 {
+		return math.MaxUint64
+	}
+	return 2 + uint64(1.5/usual)
+}
+
 // patience is idleSteps times as long as steps take.
 func (p *progress) patience() time.Duration {
 	return time.Duration(idleSteps * p.usual() * float64(time.Second))

@@ -94,6 +94,9 @@ func TestARunStandsStillAfterTenUsualSteps(t *testing.T) {
 			t.Error("a run that has made no step stands still")
 		}
 		p.add(start, &pb.Beat{Totals: totalsAt(3), Steps: []*pb.StepReport{{Step: 1, Seconds: c.seconds}, {Step: 2, Seconds: 50}, {Step: 3, Seconds: c.seconds}}})
+		if n, want := p.lag(), 2+uint64(1.5/c.seconds); n != want {
+			t.Errorf("steps of %v s: who is not heard may be %d steps behind, want %d", c.seconds, n, want)
+		}
 		usual, still := p.still(start.Add(c.idle))
 		if still != c.still || usual != c.seconds {
 			t.Errorf("steps of %v s, none for %v: still %v, usual %v", c.seconds, c.idle, still, usual)

@@ -535,6 +535,7 @@ func (c *core) policy(r *run) policy {
 		Apart: r.apart, Regained: r.regain, Timing: c.timing,
 	}
 	p.Entry = max(p.Entry, r.progress.patience())
+	p.Front, p.Lag = r.progress.step, r.progress.lag()
 	if r.stopping {
 		p.Min = 1
 	}
@@ -546,7 +547,7 @@ func (c *core) reports(now time.Time, r *run) []report {
 	var all []report
 	for _, m := range r.members {
 		p := report{
-			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Worked: m.worked, Lane: m.laneSeconds,
+			Node: m.id, Addr: m.addr, Phase: m.phase, Since: m.since, Alive: m.alive, Entered: m.entered, Step: m.step, Worked: m.worked, Lane: m.laneSeconds,
 			Draining: m.draining, NotYet: r.notYet(m.id.Name),
 			Problem: m.problem, Fatal: m.fatal, Tie: m.tie, TieAt: m.tieAt, Lost: m.lost, Why: m.lostWhy, LostAt: m.lostAt, Gone: !m.alive.After(now.Add(-c.timing.Silence)),
 		}

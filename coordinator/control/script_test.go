@@ -29,7 +29,7 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into testdata/*.tx
 //	break NODE                                 it ends without a word
 //	beat NODE [phase=P] [step=N] [digest=D] [error=E] [fatal] [tie=N] [lost=N] [why=BROKEN|REFUSED|SILENT] [stopped] [draining]
 //	          [busy] [idle] [out=yes] [lane=S] [run=R]        out: it has not entered the latest view
-//	ready NODE …   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes; who trains
+//	ready NODE … [step=N]   train NODE …   finish NODE digest=D   idle NODE …     beats in that phase, of several nodes; who trains
 //	prepare NODE …   join NODE …                                         has entered the latest view
 //	step NODE N [seconds=S]                    rank 0 reports step N; everybody else beats
 //	save NODE … step=N                         each has pieces of a State, as many as are needed to read it
@@ -291,6 +291,9 @@ func (p *play) change(name string, opts map[string]string) {
 	if b.Phase == pb.Phase_PHASE_IDLE {
 		b.Error, b.LostPeer, b.Digest, b.Stopped, b.Step, b.View, b.Totals = "", "", nil, false, 0, 0, nil
 		b.Fatal, b.Tie = false, nil
+	}
+	if r := p.core.find(b.Run); r != nil && opts["phase"] == "READY" && opts["step"] == "" {
+		b.Step = r.progress.step // it is level
 	}
 	if b.Phase == pb.Phase_PHASE_TRAINING || b.Phase == pb.Phase_PHASE_FINISHED {
 		if r := p.core.find(b.Run); r != nil && r.view != nil && opts["out"] == "" {

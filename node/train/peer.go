@@ -102,10 +102,14 @@ func (m *Member) Records(req *pb.RecordsRequest, stream grpc.ServerStreamingServ
 	if t == nil {
 		return status.Errorf(codes.FailedPrecondition, "node %s has no State of run %s yet", m.cfg.Node.Name, req.Run)
 	}
+	var who *reader
 	for step := req.From; ; {
 		r, more, err := t.keep.record(step, time.Now())
 		if err != nil {
 			return status.Error(codes.OutOfRange, err.Error())
+		}
+		if who == nil {
+			who = t.keep.follow(step, time.Now())
 		}
 		if r == nil {
 			if err := stream.Send(&pb.RecordPart{Level: true}); err != nil {
@@ -129,6 +133,7 @@ func (m *Member) Records(req *pb.RecordsRequest, stream grpc.ServerStreamingServ
 			return err
 		}
 		step++
+		t.keep.goesOn(who, step, time.Now())
 	}
 }
 

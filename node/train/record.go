@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,13 +109,14 @@ func newStateCopy(s *checkpoints.State, totals Totals) *stateCopy {
 // keeper keeps how the last steps ended, and a copy of State while somebody joins: the copy and the records since bring
 // anybody level. It is filled by the trainer and read by those who serve others.
 type keeper struct {
-	budget int64 // bytes of records kept for joiners; the last record is kept in any case
+	budget int64 // bytes of records kept for others; the last record is kept in any case
 
 	mu      sync.Mutex // guards the fields below
 	records []*record  // of consecutive steps
 	held    int64
 	base    uint64 // the step after which the records begin
 	copy    *stateCopy
+	readers []*reader
 	wanted  bool          // somebody asks for a copy,
 	least   uint64        // after this step or a later one
 	used    time.Time     // when somebody last read copy or records
@@ -124,8 +126,18 @@ type keeper struct {
 	asks chan struct{} // room for one: a copy is wanted
 }
 
-// lease is how long a copy is kept for somebody who does not read.
-const lease = 30 * time.Second
+// reader is somebody who follows the records.
+type reader struct {
+	next uint64    // the first step whose record it has not read
+	used time.Time // when it last asked
+}
+
+const (
+	// lease is how long a copy, and records, are kept for somebody who does not read.
+	lease = 30 * time.Second
+	// maxReaders is how many are remembered; many more than follow one member.
+	maxReaders = 256
+)
 
 // newKeeper returns the keeper of a member whose State is that after step base.
 func newKeeper(base uint64, budget int64) *keeper {
@@ -141,7 +153,8 @@ func (k *keeper) add(r *record, now time.Time) []int32 {
 	if k.copy != nil && (now.Sub(k.used) > lease || k.held > k.budget) {
 		k.copy = nil
 	}
-	for len(k.records) > 1 && (k.copy == nil || k.records[0].step <= k.copy.step) {
+	first := k.first(r.step, now)
+	for len(k.records) > 1 && k.records[0].step < first {
 		old := k.records[0]
 		k.records, k.held = k.records[1:], k.held-old.size()
 		if old.users == 0 {
@@ -155,6 +168,40 @@ func (k *keeper) add(r *record, now time.Time) []int32 {
 		total = make([]int32, len(r.sum))
 	}
 	return total
+}
+
+// first is the first step whose record is to be kept, last being that of the newest. Whoever follows stops when it hears that it
+// has a seat in the next view, and comes there one or two steps later, however long these are: the records since are kept for it.
+func (k *keeper) first(last uint64, now time.Time) uint64 {
+	first := last
+	if k.held > k.budget {
+		k.readers = nil
+	}
+	k.readers = slices.DeleteFunc(k.readers, func(r *reader) bool { return now.Sub(r.used) > lease && last > r.next+1 })
+	for _, r := range k.readers {
+		first = min(first, r.next)
+	}
+	if k.copy != nil {
+		first = min(first, k.copy.step+1)
+	}
+	return first
+}
+
+// follow notes that somebody reads records from step on.
+func (k *keeper) follow(step uint64, now time.Time) *reader {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := &reader{next: step, used: now}
+	k.readers = append(k.readers, r)
+	k.readers = k.readers[max(0, len(k.readers)-maxReaders):]
+	return r
+}
+
+// goesOn notes that r has read the records before step.
+func (k *keeper) goesOn(r *reader, step uint64, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r.next, r.used = step, now
 }
 
 func (r *record) size() int64 {
