@@ -49,6 +49,7 @@ type simulation struct {
 	moves     int             // of the coordinator, from machine to machine
 	server    *control.Server // nil while the coordinator is down
 	endServer func()          // kills it, and waits
+	launched  string          // the run
 	skew      time.Duration   // of the coordinator's clock
 	ending    bool
 	happened  []kind

@@ -82,6 +82,18 @@ func (c *simulation) befall(i int) {
 		c.skew += f.last
 		c.mu.Unlock()
 		return
+	case severed:
+		c.happens(f.kind)
+		c.net.mu.Lock()
+		h := c.net.hosts[c.where()]
+		c.net.mu.Unlock()
+		h.freeze(true)
+		c.wg.Go(func() { time.Sleep(f.last); h.freeze(false) })
+		return
+	case halted:
+		c.happens(f.kind)
+		c.halt()
+		return
 	case join:
 		c.happens(f.kind)
 		c.restart(string(rune('a' + len(c.plan.members) + f.number%3)))
@@ -147,6 +159,19 @@ func (c *simulation) hit(p *process, f *fault) {
 			time.Sleep(f.last)
 			c.net.change(func() { delete(c.net.slow, here); delete(c.net.slow, there) })
 		})
+	}
+}
+
+// halt stops the run, as a person does.
+func (c *simulation) halt() {
+	c.mu.Lock()
+	s, run := c.server, c.launched
+	c.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if _, err := s.Stop(context.Background(), &pb.StopRequest{Run: run}); err != nil {
+		c.note("stop: %v", err)
 	}
 }
 

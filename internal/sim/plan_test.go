@@ -26,6 +26,8 @@ const (
 	flip     kind = "flip"        // a bit of θ flips on one member
 	glitch   kind = "glitch"      // a gradient is not finite once
 	deaf     kind = "deaf"        // the coordinator's views do not come to a member, for a while, whatever else does
+	severed  kind = "severed"     // the coordinator is cut off from all nodes, for a while
+	halted   kind = "stop"        // a person stops the run
 	badData  kind = "nonfinite"   // the gradient of a sample is not finite on any member
 	poisoned kind = "poison"      // whoever computes a sample dies
 )
@@ -143,11 +145,13 @@ func draw(seed uint64) *plan {
 	if p.spec == "lift" && rand.New(rand.NewPCG(seed, 0x5a7e)).IntN(2) == 0 {
 		p.spec = "kept"
 	}
-	if d := rand.New(rand.NewPCG(seed, 0xdeaf)); d.IntN(16) == 0 {
-		p.faults = append(p.faults, &fault{
-			kind: deaf, member: p.members[d.IntN(n)], step: 1 + d.Uint64N(steps), phase: computing,
-			last: time.Duration(1+d.IntN(3_000_000)) * time.Microsecond,
-		})
+	for i, k := range []kind{deaf, severed} {
+		if d := rand.New(rand.NewPCG(seed, 0xdeaf+uint64(i))); d.IntN(16) == 0 {
+			p.faults = append(p.faults, &fault{
+				kind: k, member: p.members[d.IntN(n)], step: 1 + d.Uint64N(steps), phase: computing,
+				last: time.Duration(1+d.IntN(6_000_000)) * time.Microsecond,
+			})
+		}
 	}
 	return p
 }

@@ -96,6 +96,9 @@ func (c *simulation) run() *pb.RunInfo {
 	if err != nil || len(reply.Missing) > 0 {
 		c.t.Fatalf("launch: %v, %v", reply, err)
 	}
+	c.mu.Lock()
+	c.launched = reply.Run
+	c.mu.Unlock()
 	for _, name := range c.plan.members {
 		c.start(name)
 	}

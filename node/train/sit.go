@@ -103,7 +103,10 @@ func (w *work) sit(ctx context.Context, v *view.View, rank int) error {
 				broken = time.Now()
 			}
 			w.accuse(ctx, v, err)
-			if time.Since(broken) < rebuild {
+			if since := time.Since(broken); since < rebuild {
+				if since >= gathering && t.keep.due(t.step) { // the view may lack the very node that asks
+					t.copyState()
+				}
 				sleep(ctx, pause)
 				continue
 			}
