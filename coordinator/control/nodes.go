@@ -93,7 +93,7 @@ func (c *core) attend(now time.Time, session uint64, b *pb.Beat) (replaced []uin
 		c.adopt(now, r, n)
 	}
 	if r := n.run; r != nil {
-		c.again(n, r, b)
+		c.again(now, n, r, b)
 	}
 	if n.leaves && !b.Draining {
 		c.send(n, leaveOrder)
@@ -112,11 +112,14 @@ func (c *core) adopt(now time.Time, r *run, n *node) {
 }
 
 // again repeats orders that may have been lost with a node's former session; a node ignores what it knows.
-func (c *core) again(n *node, r *run, b *pb.Beat) {
+func (c *core) again(now time.Time, n *node, r *run, b *pb.Beat) {
 	if b.Run == "" {
 		c.send(n, r.assignment())
 	}
 	if r.view != nil { // who knows it already ignores it
+		if m := r.members[n.id]; m != nil {
+			m.told = now
+		}
 		c.send(n, &pb.Order{Kind: &pb.Order_View{View: pb.OfView(r.view)}})
 	}
 	if r.stopping {

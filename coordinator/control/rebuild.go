@@ -121,7 +121,7 @@ func (c *core) reclaim(now time.Time, r *run) {
 			continue
 		}
 		c.adopt(now, r, n)
-		c.again(n, r, &pb.Beat{Run: r.id})
+		c.again(now, n, r, &pb.Beat{Run: r.id})
 	}
 }
 

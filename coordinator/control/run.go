@@ -75,6 +75,7 @@ type member struct {
 	alive       time.Time // until a session is known: when it counted as alive last
 	entered     uint64    // number of the view it is in
 	worked      time.Time // see report.Worked
+	told        time.Time // when it was told of the view at work last
 	draining    bool
 	fatal       bool
 	tie         *pb.Tie
@@ -397,6 +398,20 @@ func (c *core) change(now time.Time, r *run, d decision) {
 	c.replace(now, r)
 }
 
+// remindEvery is how often a member that does not come to its view is told of it.
+const remindEvery = 5 * time.Second
+
+// remind tells members that have not come to the view at work of it once more: they may not have heard.
+func (c *core) remind(now time.Time, r *run) {
+	for _, s := range r.view.Members {
+		m, n := r.members[s.Node], c.nodes[s.Node]
+		if m.entered != r.view.Number && n != nil && n.run == r && now.Sub(m.told) >= remindEvery {
+			m.told = now
+			c.send(n, &pb.Order{Kind: &pb.Order_View{View: pb.OfView(r.view)}})
+		}
+	}
+}
+
 // watch looks after a view at work.
 func (c *core) watch(now time.Time, r *run) {
 	p := c.policy(r)
@@ -448,13 +463,14 @@ func (c *core) watch(now time.Time, r *run) {
 	}
 	if r.view != nil && !r.over() {
 		c.clear(now, r)
+		c.remind(now, r)
 	}
 }
 
-// rouse lets the time begin anew in which members are to come to the view at work.
+// rouse lets the time begin anew in which members are to come to the view at work, of which they have just been told.
 func (r *run) rouse(now time.Time) {
 	for _, m := range r.members {
-		m.worked = now
+		m.worked, m.told = now, now
 	}
 }
 

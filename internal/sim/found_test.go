@@ -74,13 +74,18 @@ func TestFound(t *testing.T) {
 		}}, 65 * time.Second, ""},
 		// A member lived and answered, but had not heard of the view in which the others waited for it: they did so for ever.
 		"a view does not come to a member": {plan{members: five[:3], faults: []*fault{
-			{kind: deaf, member: "b", phase: computing, step: 3, last: 5 * time.Second},
+			{kind: deaf, member: "b", phase: computing, step: 3, last: 30 * time.Second},
 			{kind: crash, member: "c", phase: computing, step: 4},
-		}}, 35 * time.Second, ""},
+		}}, 45 * time.Second, ""},
+		// Nobody waited for the only member of a view of which it had not heard.
+		"a view does not come to its only member": {plan{members: five[:2], faults: []*fault{
+			{kind: deaf, member: "a", phase: computing, step: 3, last: 3 * time.Second},
+			{kind: crash, member: "b", phase: computing, step: 4},
+		}}, 15 * time.Second, ""},
 		"a view does not come to a member that is needed": {plan{members: five[:3], min: 2, faults: []*fault{
-			{kind: deaf, member: "b", phase: computing, step: 3, last: 5 * time.Second},
+			{kind: deaf, member: "b", phase: computing, step: 3, last: 30 * time.Second},
 			{kind: crash, member: "c", phase: computing, step: 4},
-		}}, 35 * time.Second, ""},
+		}}, 45 * time.Second, ""},
 		// A node that came back heard of its seat two steps before the others came there, followed them no more, and had to start over.
 		"a node comes back and waits for its seat": {plan{members: five[:4], slow: same(five[:4], 900*time.Millisecond), faults: []*fault{
 			{kind: freeze, member: "d", phase: computing, step: 2, last: 3 * time.Second},
