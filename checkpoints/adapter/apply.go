@@ -16,12 +16,20 @@ type Weighted struct {
 	Weight float64
 }
 
+// name is the file that delta i of several was read from, else its number.
+func (w Weighted) name(i int) string {
+	if w.path != "" {
+		return w.path
+	}
+	return fmt.Sprintf("delta %d", i+1)
+}
+
 // mustBelong refuses deltas of other bases.
 func mustBelong(deltas []Weighted, base [32]byte, of string) error {
 	for i, d := range deltas {
 		if d.Base != base {
-			return fmt.Errorf("delta %d belongs to the base %s, %s is %s: use the model that the run started from, in the same type",
-				i+1, short(d.Base), of, short(base))
+			return fmt.Errorf("%s belongs to the base %s, %s is %s: use the model that the run started from, in the same type",
+				d.name(i), short(d.Base), of, short(base))
 		}
 	}
 	return nil
@@ -58,7 +66,7 @@ func Apply(w *model.Weights, deltas ...Weighted) (*Undo, error) {
 			c := &d.Changes[j]
 			at := slices.IndexFunc(w.Params, func(p model.Param) bool { return p.Name == c.Name })
 			if at < 0 || w.Params[at].Rows != c.Rows || w.Params[at].Cols != c.Cols {
-				return nil, fmt.Errorf("delta %d changes %s (%d, %d), which the model has not: the file is damaged", i+1, c.Name, c.Rows, c.Cols)
+				return nil, fmt.Errorf("%s changes %s (%d, %d), which the model has not: the file is damaged", d.name(i), c.Name, c.Rows, c.Cols)
 			}
 			changes[c.Name] = append(changes[c.Name], weightedChange{c, d.Weight})
 		}

@@ -28,6 +28,8 @@ type Delta struct {
 	Base    [32]byte // Hash of the base's weights
 	Method  string   // for people
 	Changes []Change // by weight, in the order of θ
+
+	path string // where Read found it
 }
 
 // Change is what became of one weight (m, n).

@@ -56,7 +56,7 @@ func Read(path string) (*Delta, error) {
 		return nil, err
 	}
 	defer f.Close()
-	d := &Delta{Method: f.Metadata()["method"]}
+	d := &Delta{Method: f.Metadata()["method"], path: path}
 	if d.Base, err = readHash(f, deltaFormat, "base"); err != nil {
 		return nil, err
 	}
