@@ -18,6 +18,7 @@ import (
 )
 
 func newServeCmd() *cobra.Command {
+	var member string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a cluster: admit nodes, run what is launched, keep results",
@@ -43,6 +44,11 @@ At the first start it makes a CA in the trust directory and an operator's identi
 			if err != nil {
 				return err
 			}
+			if member != "" {
+				if member, err = cluster.WithPort(member); err != nil {
+					return config.Kind(config.ErrUsage, err)
+				}
+			}
 			var server *control.Server
 			metrics := admin.Registry("coordinator", version)
 			door, err := admin.Open(ports, metrics, admin.Checks{
@@ -53,6 +59,7 @@ At the first start it makes a CA in the trust directory and an operator's identi
 			}
 			server, err = control.New(control.Config{
 				Home: settings.Home, Listen: settings.Listen, Advertise: settings.Advertise, Version: version, Trust: authority, Log: log,
+				Member: member,
 			})
 			if err != nil {
 				return errors.Join(err, door.Close())
@@ -76,6 +83,7 @@ At the first start it makes a CA in the trust directory and an operator's identi
 	f.String("trust", "", "directory of the CA, tokens and revocations (default: the name of home with -trust after it)")
 	f.String("ca", "", "directory with the certificate and key of an own CA, tls.crt and tls.key, which is only read")
 	f.String("pool-token", "", "file with a secret with which nodes may join as often as they like")
+	f.StringVar(&member, "member", "", "address of a node of the cluster to serve, where the coordinator before this one is lost with its disk and its address")
 	addAdminFlags(cmd)
 	f.Bool("insecure", false, "no certificates and no encryption: whoever reaches the port may do everything")
 	return cmd

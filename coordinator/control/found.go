@@ -11,6 +11,7 @@ import (
 
 	"github.com/torctrain/torc/internal/pb"
 	"github.com/torctrain/torc/internal/spec"
+	"github.com/torctrain/torc/internal/view"
 )
 
 // claim is what a node says of the cluster that it belongs to.
@@ -42,24 +43,61 @@ func (s *Server) awaitFounding(ctx context.Context) error {
 	}
 }
 
-// found finds out which cluster a coordinator without a journal serves: that of the nodes which call it, since they knew one
-// before; or a new one, when nobody has called for a while and a node wants to join.
-func (s *Server) found(ctx context.Context) error {
-	var is claim
+// identify finds out which cluster a coordinator without a journal serves: that of Config.Member, or of the nodes which call it,
+// since they knew one before; or a new one, when nobody has called for a while and a node wants to join. The claim is empty when
+// ctx is done before.
+func (s *Server) identify(ctx context.Context) (is claim, err error) {
+	if s.cfg.Member != "" {
+		return s.visit(ctx)
+	}
 	wait := time.NewTimer(s.cfg.Timing.Found)
 	defer wait.Stop()
 	select {
 	case is = <-s.claims:
 	case <-ctx.Done():
-		return nil
 	case <-wait.C:
 		select {
 		case is = <-s.claims:
 		case <-s.comes:
 			is.cluster = randomHex(8)
 		case <-ctx.Done():
-			return nil
 		}
+	}
+	return is, nil
+}
+
+// visit asks Config.Member of which cluster it is, until it answers. A cluster that has a coordinator is left to it.
+func (s *Server) visit(ctx context.Context) (claim, error) {
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	for said := false; ; {
+		asking, cancel := context.WithTimeout(ctx, reunion)
+		d, err := s.describe(asking, view.Member{Addr: s.cfg.Member})
+		cancel()
+		switch {
+		case err == nil && d.Coordinator != s.addr && s.answers(ctx, d.Coordinator, d.Cluster):
+			return claim{}, errTwo(d.Coordinator)
+		case err == nil && d.Cluster != "":
+			return claim{d.Cluster, d.Gossip}, nil
+		case !said && ctx.Err() == nil:
+			said = true
+			s.log.Warn("the member does not say yet which cluster this is", "member", s.cfg.Member, "err", err)
+		}
+		select {
+		case <-tick.C:
+		case is := <-s.claims:
+			return is, nil
+		case <-ctx.Done():
+			return claim{}, nil
+		}
+	}
+}
+
+// found makes the cluster that this coordinator serves part of its journal, once that is known.
+func (s *Server) found(ctx context.Context) error {
+	is, err := s.identify(ctx)
+	if err != nil || is.cluster == "" {
+		return err
 	}
 	s.do(func(c *core, now time.Time) {
 		c.founded = true

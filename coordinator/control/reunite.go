@@ -24,8 +24,8 @@ const reunion = 2 * time.Second
 func (s *Server) reunite(ctx context.Context) error {
 	seeds, others := s.survey(ctx)
 	for _, addr := range others {
-		if s.answers(ctx, addr) {
-			return fmt.Errorf("another coordinator serves this cluster, at %s: stop it first, or give this one another --home to begin another cluster", addr)
+		if s.answers(ctx, addr, s.cluster) {
+			return errTwo(addr)
 		}
 	}
 	if len(seeds) == 0 {
@@ -37,6 +37,11 @@ func (s *Server) reunite(ctx context.Context) error {
 		s.log.Warn("cannot gossip with the members", "err", err)
 	}
 	return nil
+}
+
+// errTwo says that the cluster has a coordinator, at addr.
+func errTwo(addr string) error {
+	return fmt.Errorf("another coordinator serves this cluster, at %s: stop it first, or give this one another --home to begin another cluster", addr)
 }
 
 // survey asks the members of runs at work where they gossip and which other coordinators they know.
@@ -66,9 +71,12 @@ func (s *Server) survey(ctx context.Context) (seeds, others []string) {
 	return seeds, others
 }
 
-// expected are the members of the runs at work, as the journal has them.
+// expected are the members of the runs at work, as the journal has them, and the one that was named to this coordinator.
 func (s *Server) expected() []view.Member {
 	var all []view.Member
+	if s.cfg.Member != "" {
+		all = append(all, view.Member{Addr: s.cfg.Member})
+	}
 	s.do(func(c *core, _ time.Time) {
 		for _, r := range c.runs {
 			if r.view != nil && !r.over() {
@@ -88,9 +96,9 @@ func (s *Server) describe(ctx context.Context, m view.Member) (*pb.Description, 
 	return pb.NewPeerClient(conn).Describe(ctx, &pb.DescribeRequest{})
 }
 
-// answers says whether a coordinator of this cluster answers at addr. Whatever it says, it lives; who only cannot be reached,
+// answers says whether a coordinator of the cluster answers at addr. Whatever it says, it lives; who only cannot be reached,
 // or is no coordinator, does not.
-func (s *Server) answers(ctx context.Context, addr string) bool {
+func (s *Server) answers(ctx context.Context, addr, cluster string) bool {
 	conn, err := s.dialCoordinator(addr)
 	if err != nil {
 		return false
@@ -101,7 +109,7 @@ func (s *Server) answers(ctx context.Context, addr string) bool {
 	reply, err := pb.NewControlClient(conn).Status(ctx, &pb.StatusRequest{})
 	switch status.Code(err) {
 	case codes.OK:
-		return reply.Cluster == s.cluster
+		return reply.Cluster == cluster
 	case codes.PermissionDenied: // it knows that a coordinator is not a person
 		return true
 	}

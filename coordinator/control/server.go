@@ -40,6 +40,9 @@ type Config struct {
 	Nodes int
 	// Timing says how long to wait for what. Default DefaultTiming.
 	Timing Timing
+	// Member is the address of a node of the cluster to serve, for a coordinator that its nodes would not find: without a journal
+	// and at another address than the one before. Default: nodes call, or a new cluster is founded.
+	Member string
 	// World replaces clock and network, Listen, Advertise and Trust with them. Default: those of this machine.
 	World *World
 }
@@ -131,7 +134,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) begin(b *book) error {
 	now := s.now()
 	var cmds []command
-	if b.cluster == "" && (s.cfg.Nodes > 0 || s.cfg.Timing.Found == 0) { // its nodes are yet to be started
+	if b.cluster == "" && s.cfg.Member == "" && (s.cfg.Nodes > 0 || s.cfg.Timing.Found == 0) { // its nodes are yet to be started
 		cmds = append(cmds, command{Kind: founded, At: now.UnixNano(), Cluster: randomHex(8)})
 	}
 	if b.cluster == "" && len(cmds) == 0 {

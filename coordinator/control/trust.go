@@ -87,7 +87,7 @@ func (s *Server) registerTrust(server *grpc.Server) {
 	}
 }
 
-// dialMember connects to a node, and to none but it.
+// dialMember connects to a node, and to none but it; without a name to whichever has the address.
 func (s *Server) dialMember(m view.Member) (*grpc.ClientConn, error) {
 	if s.cfg.World != nil {
 		return s.cfg.World.Dial(m.Addr)
@@ -95,7 +95,11 @@ func (s *Server) dialMember(m view.Member) (*grpc.ClientConn, error) {
 	if s.cfg.Trust == nil {
 		return cluster.Dial(m.Addr)
 	}
-	return cluster.Dial(m.Addr, cluster.Secure(s.cfg.Trust.Wallet(), cluster.AcceptNode(m.Node.Name))...)
+	accept := cluster.AcceptMember
+	if m.Node.Name != "" {
+		accept = cluster.AcceptNode(m.Node.Name)
+	}
+	return cluster.Dial(m.Addr, cluster.Secure(s.cfg.Trust.Wallet(), accept)...)
 }
 
 // dialCoordinator connects to a coordinator of this cluster at addr.

@@ -85,3 +85,29 @@ func TestIdleNodesFindAMovedCoordinator(t *testing.T) {
 		t.Errorf("the moved coordinator has nodes %v", nodes.Nodes)
 	}
 }
+
+// A coordinator that has neither the directory nor the address of the one before is named one of its nodes; all learn through
+// their gossip where it is.
+func TestACoordinatorWithNothingIsNamedAMember(t *testing.T) {
+	trust := filepath.Join(t.TempDir(), "trust")
+	serve := func(args ...string) (p *process, addr string) {
+		t.Helper()
+		p = start(t, t.TempDir(), "coordinator", append([]string{"serve", "--trust", trust, "--listen", "127.0.0.1:0"}, args...)...)
+		return p, p.await(t, `msg="coordinator serves" addr=(\S+)`)[1]
+	}
+	first, addr := serve()
+	var member string
+	for _, name := range []string{"ada", "bob"} {
+		node := start(t, t.TempDir(), "node", "join", addr, "--name", name, "--threads", "1")
+		member = node.await(t, `msg=joined .* addr=(\S+)`)[1]
+		first.await(t, `msg="node attends" node=`+name)
+	}
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	first.exit(t)
+	second, _ := serve("--member", member)
+	second.await(t, `msg="serves the cluster of its members"`)
+	second.await(t, `msg="node attends" node=(ada|bob)`)
+	second.await(t, `msg="node attends" node=(ada|bob)`)
+}
