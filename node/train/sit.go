@@ -209,18 +209,16 @@ func (w *work) guard(ctx context.Context, step uint64, newer <-chan struct{}, en
 			end(errNewerRing)
 			return
 		case <-late.C:
-			asks = w.trainer.keep.asks
+			asks = w.trainer.keep.asks // who asked before, of a ring that is over, may wait still
 		case <-asks:
-			w.mu.Lock()
-			standing := w.standing
-			w.mu.Unlock()
-			if standing {
-				asks = nil // the next sum takes care of it
-			} else if w.trainer.keep.due(step) {
-				end(errCopyFirst)
-				return
-			}
 		case <-ctx.Done():
+			return
+		}
+		w.mu.Lock()
+		standing := w.standing // the next sum takes care of it
+		w.mu.Unlock()
+		if !standing && w.trainer.keep.due(step) {
+			end(errCopyFirst)
 			return
 		}
 	}
