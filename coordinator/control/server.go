@@ -55,8 +55,8 @@ func (c Config) Validate() error {
 		return errors.New("home is empty: name a directory")
 	case t.Settle < 0 || t.Patience < 0 || t.Keep < 0 || t.Balance < 0 || t.Hope < 0 || t.Found < 0:
 		return fmt.Errorf("timing.settle is %v, patience %v, keep %v, balance %v, hope %v, found %v: use at least 0", t.Settle, t.Patience, t.Keep, t.Balance, t.Hope, t.Found)
-	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace:
-		return fmt.Errorf("timing.grace is %v, verdict %v, silence %v: use grace above 0 and the others above grace", t.Grace, t.Verdict, t.Silence)
+	case t.Grace <= 0 || t.Verdict <= t.Grace || t.Silence <= t.Grace || t.Entry <= t.Grace:
+		return fmt.Errorf("timing.grace is %v, verdict %v, silence %v, entry %v: use grace above 0 and the others above grace", t.Grace, t.Verdict, t.Silence, t.Entry)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ import (
 )
 
 // quick is a Timing for tests over loopback; silence is long, because a test machine may be slow.
-var quick = Timing{Settle: 10 * time.Millisecond, Patience: time.Second, Grace: 300 * time.Millisecond, Verdict: 500 * time.Millisecond, Silence: time.Minute}
+var quick = Timing{Settle: 10 * time.Millisecond, Patience: time.Second, Grace: 300 * time.Millisecond, Verdict: 500 * time.Millisecond, Silence: time.Minute, Entry: time.Minute}
 
 // stage is a coordinator that serves, with a client.
 type stage struct {
