@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -142,7 +143,8 @@ func draw(seed uint64) *plan {
 		p.faults = append(p.faults, f)
 	}
 	p.vary(rand.New(rand.NewPCG(seed, 0xd1ce)))
-	if p.spec == "lift" && rand.New(rand.NewPCG(seed, 0x5a7e)).IntN(2) == 0 {
+	doubles := slices.ContainsFunc(p.faults, func(f *fault) bool { return f.kind == double }) // they may keep a disk away for good
+	if p.spec == "lift" && !doubles && rand.New(rand.NewPCG(seed, 0x5a7e)).IntN(2) == 0 {
 		p.spec = "kept"
 	}
 	for i, k := range []kind{deaf, severed} {
