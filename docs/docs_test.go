@@ -244,8 +244,9 @@ func walk(t *testing.T, bin, page string) {
 		t: t, page: page, dir: dir,
 		env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "TORC_HOME="+filepath.Join(dir, "home"),
 			"TORC_COORDINATOR="+coordinator, "TORC_THREADS=1"),
-		// One machine plays them all, at ports that are free here.
+		// One machine plays them all, at ports that are free here. The coordinator that looks for members has another one's home.
 		replace: strings.NewReplacer(
+			"serve --listen 0.0.0.0 --member HOST:PORT", "serve --home moved --listen 127.0.0.1:0 --member "+link,
 			"coordinator.example.net:7170", coordinator, "coordinator.example.net", coordinator, "--listen 0.0.0.0:7172", "--listen 127.0.0.1:0",
 			"HOST:7170", coordinator, "DIR", "base", "BASE", "base", "node1.example.net:7199", link, "--listen 0.0.0.0:7199", "--listen "+link, "--listen 0.0.0.0", "--listen "+coordinator,
 		),
