@@ -84,6 +84,27 @@ type launched struct {
 	Members            int     `json:"members"`
 }
 
+// protocol.md I1, over processes, for the methods that the next test has not: factors prepared by each node, channels chosen by data.
+func TestEveryMethodGivesTheSameModelOnAnyNumberOfNodes(t *testing.T) {
+	home := t.TempDir()
+	spec := filepath.Join(workplace(t, home), "method.yaml")
+	for _, method := range []string{
+		"{name: full}",
+		"{name: s2ft, v: 0.1, select: smallest-activation}",
+		"{name: sorsa, rank: 3}",
+		"{name: pissa, rank: 3}",
+		"{name: lora, rank: 3, dropout: 0.1, rslora: true}",
+	} {
+		write(t, spec, "model: base\ndata: {train: [train.jsonl]}\nmethod: "+method+"\nbatch: {lanes: 5}\nsteps: 3\n")
+		var one, three launched
+		coordinator(t, home, &one, "launch", spec, "--local", "1")
+		coordinator(t, home, &three, "launch", spec, "--local", "3")
+		if one.Digest != three.Digest || len(one.Digest) != 64 || one.Members != 1 || three.Members != 3 {
+			t.Errorf("%s: digests %q of %d members and %q of %d", method, one.Digest, one.Members, three.Digest, three.Members)
+		}
+	}
+}
+
 // protocol.md I1, over processes: gossip, gRPC rings, uneven lanes, two refreshes.
 func TestRunGivesTheSameModelOnAnyNumberOfNodes(t *testing.T) {
 	home := t.TempDir()
