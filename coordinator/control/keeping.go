@@ -229,7 +229,8 @@ func (c *core) commit(now time.Time, r *run, t *taking) {
 	r.version++
 }
 
-// lossAt is the validation loss after step, and whether it is still to come.
+// lossAt is the validation loss after step, and whether it is still to come: it is told before the next step, by the one member
+// that tells single steps, while the totals of any other may be ahead of that.
 func (r *run) lossAt(step uint64) (loss *float64, wait bool) {
 	for _, v := range r.progress.validations {
 		if v.Step == step {
@@ -237,7 +238,7 @@ func (r *run) lossAt(step uint64) (loss *float64, wait bool) {
 		}
 	}
 	every := uint64(r.spec.Validate.Every)
-	return nil, r.spec.Checkpoint.KeepBest > 0 && every > 0 && step%every == 0 && r.progress.step <= step
+	return nil, r.spec.Checkpoint.KeepBest > 0 && every > 0 && step%every == 0 && r.progress.reported <= step
 }
 
 // retain adds a checkpoint and forgets those that no member keeps any more.

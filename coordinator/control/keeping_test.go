@@ -206,3 +206,34 @@ func TestTotalsThatAreNoNumbersAreNotWrittenDown(t *testing.T) {
 		t.Errorf("a result cannot hold what members said: %v", err)
 	}
 }
+
+// A validation loss comes with the single steps of one member; what others say of how far they are does not make up for it.
+func TestACheckpointWaitsForTheLossOfItsStep(t *testing.T) {
+	now := time.Unix(100, 0)
+	s := spec.Default("lift")
+	s.Validate.Every, s.Checkpoint.KeepBest = 5, 1
+	r := &run{id: "r", spec: &spec.Resolved{Spec: s}}
+	r.progress = newProgress(r.spec, r.progress.steps)
+	for i, c := range []struct {
+		beat *pb.Beat
+		loss float64
+		wait bool
+	}{
+		{&pb.Beat{Totals: &pb.Totals{Step: 5}, Steps: []*pb.StepReport{{Step: 5}}}, 0, true},
+		{&pb.Beat{Totals: &pb.Totals{Step: 7}}, 0, true}, // another member
+		{&pb.Beat{Validations: []*pb.ValidationReport{{Step: 5, Loss: 0.25}}, Steps: []*pb.StepReport{{Step: 6}}}, 0.25, false},
+	} {
+		r.progress.add(now, c.beat)
+		loss, wait := r.lossAt(5)
+		if wait != c.wait || (loss != nil) != (c.loss != 0) || loss != nil && *loss != c.loss {
+			t.Errorf("after beat %d: loss %v, wait %v; want %v, %v", i, loss, wait, c.loss, c.wait)
+		}
+	}
+	if _, wait := r.lossAt(10); !wait {
+		t.Error("the loss after step 10 is not waited for")
+	}
+	r.progress.add(now, &pb.Beat{Steps: []*pb.StepReport{{Step: 11}}}) // by a member that came too late for the validation
+	if loss, wait := r.lossAt(10); wait || loss != nil {
+		t.Errorf("a loss that nobody can tell any more is waited for: %v", loss)
+	}
+}
