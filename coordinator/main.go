@@ -61,7 +61,7 @@ func newRootCmd() *cobra.Command {
 	root.PersistentFlags().String("config", "", "settings file (default coordinator.yaml below home, if there is one)")
 	root.AddCommand(
 		newServeCmd(), newLaunchCmd(), newPlanCmd(),
-		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newDrainCmd(), newLogsCmd(), newAuditCmd(), newCheckpointsCmd(),
+		newRunsCmd(), newStatusCmd(), newNodesCmd(), newStopCmd(), newDrainCmd(), newLogsCmd(), newHistoryCmd(), newAuditCmd(), newCheckpointsCmd(),
 		newExportCmd(), newEvalCmd(), newGenerateCmd(), newVerifyCmd(),
 		newTokenCmd(), newIdentityCmd(),
 		newDataCmd(), newModelCmd(), newBenchCmd(), newDeltaCmd(), newVersionCmd(),

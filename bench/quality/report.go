@@ -84,11 +84,26 @@ var colours = []string{"#000000", "#d62728", "#ff9896", "#ff7f0e", "#8c564b", "#
 
 const width, height, left, top = 720, 360, 60, 20
 
+// window is over how many steps a curve is smoothed.
+const window = 10
+
+// smooth are the means of losses over windows, each with the step at its middle.
+func smooth(losses []float64) (points [][2]float64) {
+	for i := 0; i+window <= len(losses); i++ {
+		sum := 0.0
+		for _, x := range losses[i : i+window] {
+			sum += x
+		}
+		points = append(points, [2]float64{float64(i) + (window+1)/2., sum / window})
+	}
+	return points
+}
+
 // curves plots the loss of the first run of each method, on a scale of powers of ten.
 func (r *report) curves() string {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, x := range r.rows {
-		for _, p := range x.runs[0].Curve {
+		for _, p := range smooth(x.runs[0].Losses) {
 			low, high = min(low, math.Log10(max(p[1], 1e-4))), max(high, math.Log10(max(p[1], 1e-4)))
 		}
 	}
@@ -100,14 +115,14 @@ func (r *report) curves() string {
 		return top + (high-math.Log10(max(loss, 1e-4)))/(high-low)*(height-top-40)
 	}
 	var b strings.Builder
-	header(&b, "loss of single steps, seed 1, at each method's best rate")
+	header(&b, "loss, mean of ten steps, seed 1, at each method's best rate")
 	for e := math.Ceil(low*2) / 2; e <= high; e += 0.5 {
 		y := py(math.Pow(10, e))
 		fmt.Fprintf(&b, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%.2g</text>`+"\n", left, y, width-140, y, left-6, y+4, math.Pow(10, e))
 	}
 	for i, x := range r.rows {
 		var points []string
-		for _, p := range x.runs[0].Curve {
+		for _, p := range smooth(x.runs[0].Losses) {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", px(p[0]), py(p[1])))
 		}
 		c := colours[i%len(colours)]

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,17 +30,17 @@ type job struct {
 // outcome is what a run came to.
 type outcome struct {
 	job
-	Trained    int          `json:"trained"`
-	Target     float64      `json:"target"`      // exact match on the task it learned
-	TargetLoss float64      `json:"target_loss"` // per token of the answer
-	Source     float64      `json:"source"`      // exact match on what the base knew
-	SourceLoss float64      `json:"source_loss"`
-	TokensPerS float64      `json:"tokens_per_second"`           // as the clock has it: what else the machine does shows
-	PerCPU     float64      `json:"tokens_per_processor_second"` // of the whole run, from its launch on
-	PeakBytes  int64        `json:"peak_bytes"`
-	Curve      [][2]float64 `json:"curve"` // step, loss
-	Digest     string       `json:"digest"`
-	Seconds    float64      `json:"seconds"`
+	Trained    int       `json:"trained"`
+	Target     float64   `json:"target"`      // exact match on the task it learned
+	TargetLoss float64   `json:"target_loss"` // per token of the answer
+	Source     float64   `json:"source"`      // exact match on what the base knew
+	SourceLoss float64   `json:"source_loss"`
+	TokensPerS float64   `json:"tokens_per_second"`           // as the clock has it: what else the machine does shows
+	PerCPU     float64   `json:"tokens_per_processor_second"` // of the whole run, from its launch on
+	PeakBytes  int64     `json:"peak_bytes"`
+	Losses     []float64 `json:"losses"` // of each step, from the first
+	Digest     string    `json:"digest"`
+	Seconds    float64   `json:"seconds"`
 }
 
 // lab runs jobs and keeps what they came to.
@@ -199,8 +197,11 @@ seed: %d
 	if err := json.Unmarshal(ran.last, &launched); err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
-	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes, o.Curve = launched.Trained, launched.TokensPerS, launched.Digest, ran.peak, curve(ran.said)
+	o.Trained, o.TokensPerS, o.Digest, o.PeakBytes = launched.Trained, launched.TokensPerS, launched.Digest, ran.peak
 	o.PerCPU = float64(32*j.Steps) * l.perSample / ran.processor.Seconds()
+	if o.Losses, err = l.losses(core, home, launched.Run); err != nil {
+		return o, fmt.Errorf("%s: %w", name, err)
+	}
 	for _, x := range []struct {
 		file        string
 		match, loss *float64
@@ -241,9 +242,9 @@ func (l *lab) eval(core int, home string, model []string, file string) (match, l
 
 // finished is what a command of the coordinator left.
 type finished struct {
-	last, said []byte        // the JSON that it printed last, and what it said meanwhile
-	peak       int64         // bytes: the largest memory of it and its nodes
-	processor  time.Duration // of it and its nodes
+	last      []byte        // the JSON that it printed last
+	peak      int64         // bytes: the largest memory of it and its nodes
+	processor time.Duration // of it and its nodes
 }
 
 // torc runs a command of the coordinator on one core.
@@ -259,7 +260,7 @@ func (l *lab) torc(core int, home string, args ...string) (f finished, err error
 		f.peak = usage.Maxrss * 1024 // in KiB, as Linux counts
 	}
 	f.processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	f.last, f.said = []byte(lastLine(out.String())), progress.Bytes()
+	f.last = []byte(lastLine(out.String()))
 	return f, nil
 }
 
@@ -268,23 +269,20 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-var step = regexp.MustCompile(`step (\d+)/\d+ +loss ([0-9.]+)`)
-
-// curve reads the loss after some steps from what launch says as it goes.
-func curve(said []byte) (points [][2]float64) {
-	lines := bufio.NewScanner(bytes.NewReader(bytes.ReplaceAll(said, []byte("\r"), []byte("\n"))))
-	for lines.Scan() {
-		m := step.FindStringSubmatch(lines.Text())
-		if m == nil {
-			continue
-		}
-		at, errAt := strconv.ParseFloat(m[1], 64)
-		loss, errLoss := strconv.ParseFloat(m[2], 64)
-		if errAt == nil && errLoss == nil && (len(points) == 0 || points[len(points)-1][0] < at) {
-			points = append(points, [2]float64{at, loss})
-		}
+// losses are those of each step of a run.
+func (l *lab) losses(core int, home, run string) (all []float64, err error) {
+	ran, err := l.torc(core, home, "history", run)
+	if err != nil {
+		return nil, err
 	}
-	return points
+	var history struct{ Steps []struct{ Loss float64 } }
+	if err := json.Unmarshal(ran.last, &history); err != nil {
+		return nil, err
+	}
+	for _, s := range history.Steps {
+		all = append(all, s.Loss)
+	}
+	return all, nil
 }
 
 // keep appends an outcome to the file.

@@ -21,9 +21,10 @@ import (
 
 // Files of an ended run, below $HOME/runs/RUN.
 const (
-	stateFile  = "state"       // State in canonical form
-	specFile   = "spec.json"   // the resolved spec
-	resultFile = "result.json" // Result
+	stateFile = "state"     // State in canonical form
+	specFile  = "spec.json" // the resolved spec
+	// ResultFile has a Result; a run whose directory has it has ended.
+	ResultFile = "result.json"
 )
 
 // Result is how a run ended, as its file result.json has it.
@@ -142,7 +143,7 @@ func (s *Server) keep(ctx context.Context, w collection) error {
 	if err := writeDurably(dir, specFile, func(f io.Writer) error { _, err := f.Write(text); return err }); err != nil {
 		return err
 	}
-	return writeDurably(dir, resultFile, func(f io.Writer) error { return json.NewEncoder(f).Encode(result) })
+	return writeDurably(dir, ResultFile, func(f io.Writer) error { return json.NewEncoder(f).Encode(result) })
 }
 
 func makeResult(i *pb.RunInfo, stopped bool) Result {

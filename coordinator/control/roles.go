@@ -17,11 +17,12 @@ func roles() cluster.Rules {
 		"/torc.v1.Control/Attend": node,
 		"/torc.v1.Control/Fetch":  {trust.Node, trust.Operator},
 
-		"/torc.v1.Control/Runs":   view,
-		"/torc.v1.Control/Status": view,
-		"/torc.v1.Control/Follow": view,
-		"/torc.v1.Control/Logs":   view,
-		"/torc.v1.Control/Audit":  view,
+		"/torc.v1.Control/Runs":    view,
+		"/torc.v1.Control/Status":  view,
+		"/torc.v1.Control/Follow":  view,
+		"/torc.v1.Control/Logs":    view,
+		"/torc.v1.Control/History": view,
+		"/torc.v1.Control/Audit":   view,
 
 		"/torc.v1.Control/Launch": operate,
 		"/torc.v1.Control/Offer":  operate,

@@ -61,6 +61,7 @@ type run struct {
 	progress progress
 	lines    tail[*pb.LogLine]
 	version  uint64      // counts what those who follow want to see, but for state and why
+	written  written     // of progress, to the run's history
 	result   *pb.RunInfo // of a run that ended before the coordinator started
 }
 
@@ -324,7 +325,9 @@ func (c *core) report(now time.Time, r *run, n *node, b *pb.Beat) {
 			c.record(now, command{Kind: stepped, Run: r.id, Number: v.View, Step: v.Step})
 		}
 	}
-	if r.progress.add(now, b) && m.entered == r.view.Number && r.view.Rank(n.id) >= 0 {
+	moved := r.progress.add(now, b)
+	c.chronicle(r)
+	if moved && m.entered == r.view.Number && r.view.Rank(n.id) >= 0 {
 		for _, s := range r.view.Members { // no step is made without every member of the view
 			if other := c.nodes[s.Node]; other != nil {
 				other.alive = now

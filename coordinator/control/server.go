@@ -312,6 +312,8 @@ func (s *Server) carryOut(effects []effect) {
 			s.post(e)
 		case line:
 			s.write(e)
+		case chapter:
+			s.writeHistory(e)
 		case inquiry:
 			select {
 			case s.questions <- e:

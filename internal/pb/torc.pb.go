@@ -2917,6 +2917,140 @@ func (x *LogsRequest) GetFollow() bool {
 	return false
 }
 
+type HistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Follow        bool                   `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"` // go on until the run ends
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_torc_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *HistoryRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+type HistoryLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*HistoryLine_Step
+	//	*HistoryLine_Validation
+	Kind          isHistoryLine_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryLine) Reset() {
+	*x = HistoryLine{}
+	mi := &file_torc_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryLine) ProtoMessage() {}
+
+func (x *HistoryLine) ProtoReflect() protoreflect.Message {
+	mi := &file_torc_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryLine.ProtoReflect.Descriptor instead.
+func (*HistoryLine) Descriptor() ([]byte, []int) {
+	return file_torc_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *HistoryLine) GetKind() isHistoryLine_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *HistoryLine) GetStep() *StepReport {
+	if x != nil {
+		if x, ok := x.Kind.(*HistoryLine_Step); ok {
+			return x.Step
+		}
+	}
+	return nil
+}
+
+func (x *HistoryLine) GetValidation() *ValidationReport {
+	if x != nil {
+		if x, ok := x.Kind.(*HistoryLine_Validation); ok {
+			return x.Validation
+		}
+	}
+	return nil
+}
+
+type isHistoryLine_Kind interface {
+	isHistoryLine_Kind()
+}
+
+type HistoryLine_Step struct {
+	Step *StepReport `protobuf:"bytes,1,opt,name=step,proto3,oneof"`
+}
+
+type HistoryLine_Validation struct {
+	Validation *ValidationReport `protobuf:"bytes,2,opt,name=validation,proto3,oneof"`
+}
+
+func (*HistoryLine_Step) isHistoryLine_Kind() {}
+
+func (*HistoryLine_Validation) isHistoryLine_Kind() {}
+
 type LogLine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UnixNano      int64                  `protobuf:"varint,1,opt,name=unix_nano,json=unixNano,proto3" json:"unix_nano,omitempty"`
@@ -2929,7 +3063,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3075,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[35]
+	mi := &file_torc_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3088,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{35}
+	return file_torc_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogLine) GetUnixNano() int64 {
@@ -2997,7 +3131,7 @@ type StateRequest struct {
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3009,7 +3143,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[36]
+	mi := &file_torc_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3022,7 +3156,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{36}
+	return file_torc_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StateRequest) GetRun() string {
@@ -3063,7 +3197,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3209,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[37]
+	mi := &file_torc_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3222,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{37}
+	return file_torc_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CopyRequest) GetRun() string {
@@ -3122,7 +3256,7 @@ type StateCopy struct {
 
 func (x *StateCopy) Reset() {
 	*x = StateCopy{}
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3268,7 @@ func (x *StateCopy) String() string {
 func (*StateCopy) ProtoMessage() {}
 
 func (x *StateCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[38]
+	mi := &file_torc_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3281,7 @@ func (x *StateCopy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCopy.ProtoReflect.Descriptor instead.
 func (*StateCopy) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{38}
+	return file_torc_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StateCopy) GetStep() uint64 {
@@ -3217,7 +3351,7 @@ type FirstStep struct {
 
 func (x *FirstStep) Reset() {
 	*x = FirstStep{}
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3363,7 @@ func (x *FirstStep) String() string {
 func (*FirstStep) ProtoMessage() {}
 
 func (x *FirstStep) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[39]
+	mi := &file_torc_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3376,7 @@ func (x *FirstStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstStep.ProtoReflect.Descriptor instead.
 func (*FirstStep) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{39}
+	return file_torc_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FirstStep) GetView() uint64 {
@@ -3269,7 +3403,7 @@ type RecordsRequest struct {
 
 func (x *RecordsRequest) Reset() {
 	*x = RecordsRequest{}
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +3415,7 @@ func (x *RecordsRequest) String() string {
 func (*RecordsRequest) ProtoMessage() {}
 
 func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[40]
+	mi := &file_torc_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,7 +3428,7 @@ func (x *RecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsRequest.ProtoReflect.Descriptor instead.
 func (*RecordsRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{40}
+	return file_torc_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RecordsRequest) GetRun() string {
@@ -3323,7 +3457,7 @@ type RecordPart struct {
 
 func (x *RecordPart) Reset() {
 	*x = RecordPart{}
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3469,7 @@ func (x *RecordPart) String() string {
 func (*RecordPart) ProtoMessage() {}
 
 func (x *RecordPart) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[41]
+	mi := &file_torc_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3482,7 @@ func (x *RecordPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPart.ProtoReflect.Descriptor instead.
 func (*RecordPart) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{41}
+	return file_torc_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RecordPart) GetSize() int64 {
@@ -3390,7 +3524,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3536,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[42]
+	mi := &file_torc_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3549,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{42}
+	return file_torc_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Record) GetStep() uint64 {
@@ -3495,7 +3629,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +3641,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[43]
+	mi := &file_torc_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +3654,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{43}
+	return file_torc_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CatchUp) GetRecords() []*Record {
@@ -3566,7 +3700,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3578,7 +3712,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[44]
+	mi := &file_torc_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3591,7 +3725,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{44}
+	return file_torc_proto_rawDescGZIP(), []int{46}
 }
 
 type Description struct {
@@ -3607,7 +3741,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3619,7 +3753,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[45]
+	mi := &file_torc_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3632,7 +3766,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{45}
+	return file_torc_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Description) GetCluster() string {
@@ -3679,7 +3813,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3691,7 +3825,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[46]
+	mi := &file_torc_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3704,7 +3838,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{46}
+	return file_torc_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -3722,7 +3856,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +3868,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[47]
+	mi := &file_torc_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +3881,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{47}
+	return file_torc_proto_rawDescGZIP(), []int{49}
 }
 
 type AuditRequest struct {
@@ -3759,7 +3893,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_torc_proto_msgTypes[48]
+	mi := &file_torc_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3905,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[48]
+	mi := &file_torc_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3918,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{48}
+	return file_torc_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AuditRequest) GetRun() string {
@@ -3804,7 +3938,7 @@ type AuditReply struct {
 
 func (x *AuditReply) Reset() {
 	*x = AuditReply{}
-	mi := &file_torc_proto_msgTypes[49]
+	mi := &file_torc_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +3950,7 @@ func (x *AuditReply) String() string {
 func (*AuditReply) ProtoMessage() {}
 
 func (x *AuditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[49]
+	mi := &file_torc_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3963,7 @@ func (x *AuditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditReply.ProtoReflect.Descriptor instead.
 func (*AuditReply) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{49}
+	return file_torc_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AuditReply) GetRun() *RunInfo {
@@ -3860,7 +3994,7 @@ type ViewSteps struct {
 
 func (x *ViewSteps) Reset() {
 	*x = ViewSteps{}
-	mi := &file_torc_proto_msgTypes[50]
+	mi := &file_torc_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +4006,7 @@ func (x *ViewSteps) String() string {
 func (*ViewSteps) ProtoMessage() {}
 
 func (x *ViewSteps) ProtoReflect() protoreflect.Message {
-	mi := &file_torc_proto_msgTypes[50]
+	mi := &file_torc_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +4019,7 @@ func (x *ViewSteps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewSteps.ProtoReflect.Descriptor instead.
 func (*ViewSteps) Descriptor() ([]byte, []int) {
-	return file_torc_proto_rawDescGZIP(), []int{50}
+	return file_torc_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ViewSteps) GetView() *View {
@@ -4163,7 +4297,16 @@ const file_torc_proto_rawDesc = "" +
 	"\x03run\x18\x01 \x01(\v2\x10.torc.v1.RunInfoR\x03run\"7\n" +
 	"\vLogsRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x16\n" +
-	"\x06follow\x18\x02 \x01(\bR\x06follow\"d\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\":\n" +
+	"\x0eHistoryRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x16\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\"}\n" +
+	"\vHistoryLine\x12)\n" +
+	"\x04step\x18\x01 \x01(\v2\x13.torc.v1.StepReportH\x00R\x04step\x12;\n" +
+	"\n" +
+	"validation\x18\x02 \x01(\v2\x19.torc.v1.ValidationReportH\x00R\n" +
+	"validationB\x06\n" +
+	"\x04kind\"d\n" +
 	"\aLogLine\x12\x1b\n" +
 	"\tunix_nano\x18\x01 \x01(\x03R\bunixNano\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
@@ -4269,7 +4412,7 @@ const file_torc_proto_rawDesc = "" +
 	"\fRUN_FINISHED\x10\x04\x12\x0f\n" +
 	"\vRUN_STOPPED\x10\x05\x12\x0e\n" +
 	"\n" +
-	"RUN_FAILED\x10\x062\xa3\x05\n" +
+	"RUN_FAILED\x10\x062\xdf\x05\n" +
 	"\aControl\x120\n" +
 	"\x04Join\x12\x14.torc.v1.JoinRequest\x1a\x12.torc.v1.JoinReply\x12+\n" +
 	"\x06Attend\x12\r.torc.v1.Beat\x1a\x0e.torc.v1.Order(\x010\x01\x126\n" +
@@ -4282,7 +4425,8 @@ const file_torc_proto_rawDesc = "" +
 	"\x04Stop\x12\x14.torc.v1.StopRequest\x1a\x12.torc.v1.StopReply\x123\n" +
 	"\x05Drain\x12\x15.torc.v1.DrainRequest\x1a\x13.torc.v1.DrainReply\x123\n" +
 	"\x05Audit\x12\x15.torc.v1.AuditRequest\x1a\x13.torc.v1.AuditReply\x120\n" +
-	"\x04Logs\x12\x14.torc.v1.LogsRequest\x1a\x10.torc.v1.LogLine0\x01\x120\n" +
+	"\x04Logs\x12\x14.torc.v1.LogsRequest\x1a\x10.torc.v1.LogLine0\x01\x12:\n" +
+	"\aHistory\x12\x17.torc.v1.HistoryRequest\x1a\x14.torc.v1.HistoryLine0\x01\x120\n" +
 	"\x05State\x12\x15.torc.v1.StateRequest\x1a\x0e.torc.v1.Chunk0\x012\xc5\x02\n" +
 	"\x04Peer\x120\n" +
 	"\x05State\x12\x15.torc.v1.StateRequest\x1a\x0e.torc.v1.Chunk0\x01\x120\n" +
@@ -4305,7 +4449,7 @@ func file_torc_proto_rawDescGZIP() []byte {
 }
 
 var file_torc_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_torc_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_torc_proto_goTypes = []any{
 	(Loss)(0),                // 0: torc.v1.Loss
 	(Phase)(0),               // 1: torc.v1.Phase
@@ -4345,58 +4489,60 @@ var file_torc_proto_goTypes = []any{
 	(*StopRequest)(nil),      // 35: torc.v1.StopRequest
 	(*StopReply)(nil),        // 36: torc.v1.StopReply
 	(*LogsRequest)(nil),      // 37: torc.v1.LogsRequest
-	(*LogLine)(nil),          // 38: torc.v1.LogLine
-	(*StateRequest)(nil),     // 39: torc.v1.StateRequest
-	(*CopyRequest)(nil),      // 40: torc.v1.CopyRequest
-	(*StateCopy)(nil),        // 41: torc.v1.StateCopy
-	(*FirstStep)(nil),        // 42: torc.v1.FirstStep
-	(*RecordsRequest)(nil),   // 43: torc.v1.RecordsRequest
-	(*RecordPart)(nil),       // 44: torc.v1.RecordPart
-	(*Record)(nil),           // 45: torc.v1.Record
-	(*CatchUp)(nil),          // 46: torc.v1.CatchUp
-	(*DescribeRequest)(nil),  // 47: torc.v1.DescribeRequest
-	(*Description)(nil),      // 48: torc.v1.Description
-	(*DrainRequest)(nil),     // 49: torc.v1.DrainRequest
-	(*DrainReply)(nil),       // 50: torc.v1.DrainReply
-	(*AuditRequest)(nil),     // 51: torc.v1.AuditRequest
-	(*AuditReply)(nil),       // 52: torc.v1.AuditReply
-	(*ViewSteps)(nil),        // 53: torc.v1.ViewSteps
-	nil,                      // 54: torc.v1.JoinRequest.LabelsEntry
-	nil,                      // 55: torc.v1.Beat.LabelsEntry
-	nil,                      // 56: torc.v1.MemberInfo.LabelsEntry
-	(*Saved)(nil),            // 57: torc.v1.Saved
-	(*Kept)(nil),             // 58: torc.v1.Kept
-	(*Save)(nil),             // 59: torc.v1.Save
-	(*Committed)(nil),        // 60: torc.v1.Committed
-	(*Resumption)(nil),       // 61: torc.v1.Resumption
+	(*HistoryRequest)(nil),   // 38: torc.v1.HistoryRequest
+	(*HistoryLine)(nil),      // 39: torc.v1.HistoryLine
+	(*LogLine)(nil),          // 40: torc.v1.LogLine
+	(*StateRequest)(nil),     // 41: torc.v1.StateRequest
+	(*CopyRequest)(nil),      // 42: torc.v1.CopyRequest
+	(*StateCopy)(nil),        // 43: torc.v1.StateCopy
+	(*FirstStep)(nil),        // 44: torc.v1.FirstStep
+	(*RecordsRequest)(nil),   // 45: torc.v1.RecordsRequest
+	(*RecordPart)(nil),       // 46: torc.v1.RecordPart
+	(*Record)(nil),           // 47: torc.v1.Record
+	(*CatchUp)(nil),          // 48: torc.v1.CatchUp
+	(*DescribeRequest)(nil),  // 49: torc.v1.DescribeRequest
+	(*Description)(nil),      // 50: torc.v1.Description
+	(*DrainRequest)(nil),     // 51: torc.v1.DrainRequest
+	(*DrainReply)(nil),       // 52: torc.v1.DrainReply
+	(*AuditRequest)(nil),     // 53: torc.v1.AuditRequest
+	(*AuditReply)(nil),       // 54: torc.v1.AuditReply
+	(*ViewSteps)(nil),        // 55: torc.v1.ViewSteps
+	nil,                      // 56: torc.v1.JoinRequest.LabelsEntry
+	nil,                      // 57: torc.v1.Beat.LabelsEntry
+	nil,                      // 58: torc.v1.MemberInfo.LabelsEntry
+	(*Saved)(nil),            // 59: torc.v1.Saved
+	(*Kept)(nil),             // 60: torc.v1.Kept
+	(*Save)(nil),             // 61: torc.v1.Save
+	(*Committed)(nil),        // 62: torc.v1.Committed
+	(*Resumption)(nil),       // 63: torc.v1.Resumption
 }
 var file_torc_proto_depIdxs = []int32{
 	3,  // 0: torc.v1.JoinRequest.node:type_name -> torc.v1.NodeID
-	54, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
+	56, // 1: torc.v1.JoinRequest.labels:type_name -> torc.v1.JoinRequest.LabelsEntry
 	3,  // 2: torc.v1.Beat.node:type_name -> torc.v1.NodeID
-	55, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
+	57, // 3: torc.v1.Beat.labels:type_name -> torc.v1.Beat.LabelsEntry
 	1,  // 4: torc.v1.Beat.phase:type_name -> torc.v1.Phase
 	9,  // 5: torc.v1.Beat.steps:type_name -> torc.v1.StepReport
-	38, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
+	40, // 6: torc.v1.Beat.logs:type_name -> torc.v1.LogLine
 	10, // 7: torc.v1.Beat.refreshes:type_name -> torc.v1.RefreshReport
 	13, // 8: torc.v1.Beat.validations:type_name -> torc.v1.ValidationReport
 	0,  // 9: torc.v1.Beat.lost_why:type_name -> torc.v1.Loss
 	8,  // 10: torc.v1.Beat.totals:type_name -> torc.v1.Totals
-	42, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
+	44, // 11: torc.v1.Beat.made:type_name -> torc.v1.FirstStep
 	7,  // 12: torc.v1.Beat.tie:type_name -> torc.v1.Tie
-	57, // 13: torc.v1.Beat.saved:type_name -> torc.v1.Saved
-	58, // 14: torc.v1.Beat.kept:type_name -> torc.v1.Kept
+	59, // 13: torc.v1.Beat.saved:type_name -> torc.v1.Saved
+	60, // 14: torc.v1.Beat.kept:type_name -> torc.v1.Kept
 	11, // 15: torc.v1.RefreshReport.weights:type_name -> torc.v1.RefreshedWeight
 	12, // 16: torc.v1.RefreshReport.shares:type_name -> torc.v1.RefreshShare
 	15, // 17: torc.v1.Order.assign:type_name -> torc.v1.Assignment
 	17, // 18: torc.v1.Order.view:type_name -> torc.v1.View
 	19, // 19: torc.v1.Order.release:type_name -> torc.v1.Release
 	20, // 20: torc.v1.Order.stop:type_name -> torc.v1.StopRun
-	59, // 21: torc.v1.Order.save:type_name -> torc.v1.Save
-	60, // 22: torc.v1.Order.committed:type_name -> torc.v1.Committed
+	61, // 21: torc.v1.Order.save:type_name -> torc.v1.Save
+	62, // 22: torc.v1.Order.committed:type_name -> torc.v1.Committed
 	21, // 23: torc.v1.Order.leave:type_name -> torc.v1.Leave
 	16, // 24: torc.v1.Assignment.files:type_name -> torc.v1.File
-	61, // 25: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
+	63, // 25: torc.v1.Assignment.from:type_name -> torc.v1.Resumption
 	18, // 26: torc.v1.View.members:type_name -> torc.v1.Member
 	3,  // 27: torc.v1.Member.node:type_name -> torc.v1.NodeID
 	16, // 28: torc.v1.LaunchRequest.files:type_name -> torc.v1.File
@@ -4408,67 +4554,71 @@ var file_torc_proto_depIdxs = []int32{
 	10, // 34: torc.v1.RunInfo.refreshes:type_name -> torc.v1.RefreshReport
 	3,  // 35: torc.v1.MemberInfo.node:type_name -> torc.v1.NodeID
 	1,  // 36: torc.v1.MemberInfo.phase:type_name -> torc.v1.Phase
-	56, // 37: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
+	58, // 37: torc.v1.MemberInfo.labels:type_name -> torc.v1.MemberInfo.LabelsEntry
 	30, // 38: torc.v1.StatusReply.nodes:type_name -> torc.v1.MemberInfo
 	29, // 39: torc.v1.StatusReply.run:type_name -> torc.v1.RunInfo
 	29, // 40: torc.v1.RunEvent.info:type_name -> torc.v1.RunInfo
 	9,  // 41: torc.v1.RunEvent.steps:type_name -> torc.v1.StepReport
-	38, // 42: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
+	40, // 42: torc.v1.RunEvent.logs:type_name -> torc.v1.LogLine
 	29, // 43: torc.v1.StopReply.run:type_name -> torc.v1.RunInfo
-	8,  // 44: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
-	42, // 45: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
-	13, // 46: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
-	45, // 47: torc.v1.CatchUp.records:type_name -> torc.v1.Record
-	8,  // 48: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
-	13, // 49: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
-	15, // 50: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
-	17, // 51: torc.v1.Description.view:type_name -> torc.v1.View
-	29, // 52: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
-	53, // 53: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
-	17, // 54: torc.v1.ViewSteps.view:type_name -> torc.v1.View
-	4,  // 55: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
-	6,  // 56: torc.v1.Control.Attend:input_type -> torc.v1.Beat
-	22, // 57: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
-	24, // 58: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
-	26, // 59: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
-	27, // 60: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
-	31, // 61: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
-	33, // 62: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
-	35, // 63: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
-	49, // 64: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
-	51, // 65: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
-	37, // 66: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
-	39, // 67: torc.v1.Control.State:input_type -> torc.v1.StateRequest
-	39, // 68: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
-	40, // 69: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
-	43, // 70: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
-	26, // 71: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
-	47, // 72: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
-	4,  // 73: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
-	5,  // 74: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
-	14, // 75: torc.v1.Control.Attend:output_type -> torc.v1.Order
-	23, // 76: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
-	25, // 77: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
-	24, // 78: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
-	28, // 79: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
-	32, // 80: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
-	34, // 81: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
-	36, // 82: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
-	50, // 83: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
-	52, // 84: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
-	38, // 85: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
-	24, // 86: torc.v1.Control.State:output_type -> torc.v1.Chunk
-	24, // 87: torc.v1.Peer.State:output_type -> torc.v1.Chunk
-	41, // 88: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
-	44, // 89: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
-	24, // 90: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
-	48, // 91: torc.v1.Peer.Describe:output_type -> torc.v1.Description
-	5,  // 92: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
-	74, // [74:93] is the sub-list for method output_type
-	55, // [55:74] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	9,  // 44: torc.v1.HistoryLine.step:type_name -> torc.v1.StepReport
+	13, // 45: torc.v1.HistoryLine.validation:type_name -> torc.v1.ValidationReport
+	8,  // 46: torc.v1.StateCopy.totals:type_name -> torc.v1.Totals
+	44, // 47: torc.v1.StateCopy.made:type_name -> torc.v1.FirstStep
+	13, // 48: torc.v1.StateCopy.validation:type_name -> torc.v1.ValidationReport
+	47, // 49: torc.v1.CatchUp.records:type_name -> torc.v1.Record
+	8,  // 50: torc.v1.CatchUp.totals:type_name -> torc.v1.Totals
+	13, // 51: torc.v1.CatchUp.validation:type_name -> torc.v1.ValidationReport
+	15, // 52: torc.v1.Description.assignment:type_name -> torc.v1.Assignment
+	17, // 53: torc.v1.Description.view:type_name -> torc.v1.View
+	29, // 54: torc.v1.AuditReply.run:type_name -> torc.v1.RunInfo
+	55, // 55: torc.v1.AuditReply.views:type_name -> torc.v1.ViewSteps
+	17, // 56: torc.v1.ViewSteps.view:type_name -> torc.v1.View
+	4,  // 57: torc.v1.Control.Join:input_type -> torc.v1.JoinRequest
+	6,  // 58: torc.v1.Control.Attend:input_type -> torc.v1.Beat
+	22, // 59: torc.v1.Control.Launch:input_type -> torc.v1.LaunchRequest
+	24, // 60: torc.v1.Control.Offer:input_type -> torc.v1.Chunk
+	26, // 61: torc.v1.Control.Fetch:input_type -> torc.v1.FetchRequest
+	27, // 62: torc.v1.Control.Runs:input_type -> torc.v1.RunsRequest
+	31, // 63: torc.v1.Control.Status:input_type -> torc.v1.StatusRequest
+	33, // 64: torc.v1.Control.Follow:input_type -> torc.v1.FollowRequest
+	35, // 65: torc.v1.Control.Stop:input_type -> torc.v1.StopRequest
+	51, // 66: torc.v1.Control.Drain:input_type -> torc.v1.DrainRequest
+	53, // 67: torc.v1.Control.Audit:input_type -> torc.v1.AuditRequest
+	37, // 68: torc.v1.Control.Logs:input_type -> torc.v1.LogsRequest
+	38, // 69: torc.v1.Control.History:input_type -> torc.v1.HistoryRequest
+	41, // 70: torc.v1.Control.State:input_type -> torc.v1.StateRequest
+	41, // 71: torc.v1.Peer.State:input_type -> torc.v1.StateRequest
+	42, // 72: torc.v1.Peer.Copy:input_type -> torc.v1.CopyRequest
+	45, // 73: torc.v1.Peer.Records:input_type -> torc.v1.RecordsRequest
+	26, // 74: torc.v1.Peer.Fetch:input_type -> torc.v1.FetchRequest
+	49, // 75: torc.v1.Peer.Describe:input_type -> torc.v1.DescribeRequest
+	4,  // 76: torc.v1.Peer.Join:input_type -> torc.v1.JoinRequest
+	5,  // 77: torc.v1.Control.Join:output_type -> torc.v1.JoinReply
+	14, // 78: torc.v1.Control.Attend:output_type -> torc.v1.Order
+	23, // 79: torc.v1.Control.Launch:output_type -> torc.v1.LaunchReply
+	25, // 80: torc.v1.Control.Offer:output_type -> torc.v1.OfferReply
+	24, // 81: torc.v1.Control.Fetch:output_type -> torc.v1.Chunk
+	28, // 82: torc.v1.Control.Runs:output_type -> torc.v1.RunsReply
+	32, // 83: torc.v1.Control.Status:output_type -> torc.v1.StatusReply
+	34, // 84: torc.v1.Control.Follow:output_type -> torc.v1.RunEvent
+	36, // 85: torc.v1.Control.Stop:output_type -> torc.v1.StopReply
+	52, // 86: torc.v1.Control.Drain:output_type -> torc.v1.DrainReply
+	54, // 87: torc.v1.Control.Audit:output_type -> torc.v1.AuditReply
+	40, // 88: torc.v1.Control.Logs:output_type -> torc.v1.LogLine
+	39, // 89: torc.v1.Control.History:output_type -> torc.v1.HistoryLine
+	24, // 90: torc.v1.Control.State:output_type -> torc.v1.Chunk
+	24, // 91: torc.v1.Peer.State:output_type -> torc.v1.Chunk
+	43, // 92: torc.v1.Peer.Copy:output_type -> torc.v1.StateCopy
+	46, // 93: torc.v1.Peer.Records:output_type -> torc.v1.RecordPart
+	24, // 94: torc.v1.Peer.Fetch:output_type -> torc.v1.Chunk
+	50, // 95: torc.v1.Peer.Describe:output_type -> torc.v1.Description
+	5,  // 96: torc.v1.Peer.Join:output_type -> torc.v1.JoinReply
+	77, // [77:97] is the sub-list for method output_type
+	57, // [57:77] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_torc_proto_init() }
@@ -4486,13 +4636,17 @@ func file_torc_proto_init() {
 		(*Order_Committed)(nil),
 		(*Order_Leave)(nil),
 	}
+	file_torc_proto_msgTypes[36].OneofWrappers = []any{
+		(*HistoryLine_Step)(nil),
+		(*HistoryLine_Validation)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_torc_proto_rawDesc), len(file_torc_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -21,19 +21,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_Join_FullMethodName   = "/torc.v1.Control/Join"
-	Control_Attend_FullMethodName = "/torc.v1.Control/Attend"
-	Control_Launch_FullMethodName = "/torc.v1.Control/Launch"
-	Control_Offer_FullMethodName  = "/torc.v1.Control/Offer"
-	Control_Fetch_FullMethodName  = "/torc.v1.Control/Fetch"
-	Control_Runs_FullMethodName   = "/torc.v1.Control/Runs"
-	Control_Status_FullMethodName = "/torc.v1.Control/Status"
-	Control_Follow_FullMethodName = "/torc.v1.Control/Follow"
-	Control_Stop_FullMethodName   = "/torc.v1.Control/Stop"
-	Control_Drain_FullMethodName  = "/torc.v1.Control/Drain"
-	Control_Audit_FullMethodName  = "/torc.v1.Control/Audit"
-	Control_Logs_FullMethodName   = "/torc.v1.Control/Logs"
-	Control_State_FullMethodName  = "/torc.v1.Control/State"
+	Control_Join_FullMethodName    = "/torc.v1.Control/Join"
+	Control_Attend_FullMethodName  = "/torc.v1.Control/Attend"
+	Control_Launch_FullMethodName  = "/torc.v1.Control/Launch"
+	Control_Offer_FullMethodName   = "/torc.v1.Control/Offer"
+	Control_Fetch_FullMethodName   = "/torc.v1.Control/Fetch"
+	Control_Runs_FullMethodName    = "/torc.v1.Control/Runs"
+	Control_Status_FullMethodName  = "/torc.v1.Control/Status"
+	Control_Follow_FullMethodName  = "/torc.v1.Control/Follow"
+	Control_Stop_FullMethodName    = "/torc.v1.Control/Stop"
+	Control_Drain_FullMethodName   = "/torc.v1.Control/Drain"
+	Control_Audit_FullMethodName   = "/torc.v1.Control/Audit"
+	Control_Logs_FullMethodName    = "/torc.v1.Control/Logs"
+	Control_History_FullMethodName = "/torc.v1.Control/History"
+	Control_State_FullMethodName   = "/torc.v1.Control/State"
 )
 
 // ControlClient is the client API for Control service.
@@ -62,6 +63,8 @@ type ControlClient interface {
 	// Audit tells which view made which steps of a run, as the journal has it.
 	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditReply, error)
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
+	// History tells the steps and validations of a run, each once and in order, as far as the coordinator has heard of them.
+	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HistoryLine], error)
 	// State reads the final State of a run, as the coordinator keeps it.
 	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 }
@@ -227,9 +230,28 @@ func (c *controlClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_LogsClient = grpc.ServerStreamingClient[LogLine]
 
+func (c *controlClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HistoryLine], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_History_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[HistoryRequest, HistoryLine]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_HistoryClient = grpc.ServerStreamingClient[HistoryLine]
+
 func (c *controlClient) State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_State_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_State_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +294,8 @@ type ControlServer interface {
 	// Audit tells which view made which steps of a run, as the journal has it.
 	Audit(context.Context, *AuditRequest) (*AuditReply, error)
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
+	// History tells the steps and validations of a run, each once and in order, as far as the coordinator has heard of them.
+	History(*HistoryRequest, grpc.ServerStreamingServer[HistoryLine]) error
 	// State reads the final State of a run, as the coordinator keeps it.
 	State(*StateRequest, grpc.ServerStreamingServer[Chunk]) error
 	mustEmbedUnimplementedControlServer()
@@ -319,6 +343,9 @@ func (UnimplementedControlServer) Audit(context.Context, *AuditRequest) (*AuditR
 }
 func (UnimplementedControlServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
+}
+func (UnimplementedControlServer) History(*HistoryRequest, grpc.ServerStreamingServer[HistoryLine]) error {
+	return status.Error(codes.Unimplemented, "method History not implemented")
 }
 func (UnimplementedControlServer) State(*StateRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method State not implemented")
@@ -517,6 +544,17 @@ func _Control_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_LogsServer = grpc.ServerStreamingServer[LogLine]
 
+func _Control_History_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(HistoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).History(m, &grpc.GenericServerStream[HistoryRequest, HistoryLine]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_HistoryServer = grpc.ServerStreamingServer[HistoryLine]
+
 func _Control_State_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StateRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -589,6 +627,11 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Logs",
 			Handler:       _Control_Logs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "History",
+			Handler:       _Control_History_Handler,
 			ServerStreams: true,
 		},
 		{
