@@ -36,6 +36,9 @@ func (s *Server) Join(ctx context.Context, req *pb.JoinRequest) (*pb.JoinReply, 
 	if err := reachable(ctx, req.Addr); err != nil {
 		return nil, err
 	}
+	if err := fewLabels(req.Labels); err != nil {
+		return nil, err
+	}
 	var err error
 	s.do(func(c *core, now time.Time) { err = c.admit(now, req.Node.ID()) })
 	if err != nil {
@@ -61,6 +64,14 @@ func (s *Server) sameProtocol(version string, protocol uint32) error {
 	}
 	if err := pb.Compare(version, protocol, s.cfg.Version, pb.Protocol); err != nil {
 		return status.Error(codes.PermissionDenied, err.Error())
+	}
+	return nil
+}
+
+// fewLabels refuses a node with more labels than are kept.
+func fewLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return status.Errorf(codes.InvalidArgument, "node has %d labels: use at most %d", len(labels), maxLabels)
 	}
 	return nil
 }
@@ -91,8 +102,8 @@ func (s *Server) Attend(stream grpc.BidiStreamingServer[pb.Beat, pb.Order]) erro
 	if err := reachable(stream.Context(), b.Addr); err != nil {
 		return err
 	}
-	if len(b.Labels) > maxLabels {
-		return status.Errorf(codes.InvalidArgument, "node has %d labels: use at most %d", len(b.Labels), maxLabels)
+	if err := fewLabels(b.Labels); err != nil {
+		return err
 	}
 	id, here, err := s.open(b)
 	if err != nil {

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,12 @@ func TestJoinTellsWhereToGo(t *testing.T) {
 	wantCode(t, err, codes.PermissionDenied, `node name "a b"`)
 	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Protocol: pb.Protocol, Addr: "nowhere"})
 	wantCode(t, err, codes.InvalidArgument, "host:port")
+	labels := map[string]string{}
+	for i := range maxLabels + 1 {
+		labels[fmt.Sprint(i)] = "x"
+	}
+	_, err = s.client.Join(t.Context(), &pb.JoinRequest{Node: &pb.NodeID{Name: "a", Boot: 1}, Protocol: pb.Protocol, Addr: "127.0.0.1:1", Labels: labels})
+	wantCode(t, err, codes.InvalidArgument, "node has 17 labels: use at most 16")
 }
 
 // A node that has joined may be started again with another release, or the coordinator: so both calls compare.
