@@ -38,16 +38,19 @@ func openJournal(dir string, noSync bool) (*journal, *book, error) {
 		return nil, nil, fmt.Errorf("open journal %s: %w", path, err)
 	}
 	j := &journal{db}
-	b, err := j.read()
+	var b *book
+	if err = j.prepare(); err == nil {
+		b, err = j.read()
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("read journal %s: %w", path, err), db.Close())
 	}
 	return j, b, nil
 }
 
-// read applies all commands to an empty book. A new journal gets its buckets.
-func (j *journal) read() (*book, error) {
-	err := j.db.Update(func(tx *bbolt.Tx) error {
+// prepare refuses a journal of another format, and gives a new one its buckets.
+func (j *journal) prepare() error {
+	return j.db.Update(func(tx *bbolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(logBucket); err != nil {
 			return err
 		}
@@ -60,9 +63,10 @@ func (j *journal) read() (*book, error) {
 		}
 		return meta.Put(magicKey, magic)
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// read applies all commands to an empty book.
+func (j *journal) read() (*book, error) {
 	b := &book{}
 	return b, j.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(logBucket).ForEach(func(key, value []byte) error {

@@ -83,6 +83,14 @@ func TestJournalGivesBackWhatWasWritten(t *testing.T) {
 	if a.spec.Class != "cpu-1" || !a.pinned || a.Expect != 2 || a.info.GetStep() != 3 || a.last.Step != 3 || len(a.views) != 1 || !reflect.DeepEqual(a.views[0].View, want.runs[0].views[0].View) {
 		t.Errorf("run a is %+v", a)
 	}
+	written := func() (transaction int) {
+		_ = j.db.View(func(tx *bbolt.Tx) error { transaction = tx.ID(); return nil }) // it has no error of its own
+		return transaction
+	}
+	before := written()
+	if _, err := j.read(); err != nil || written() != before {
+		t.Errorf("who reads the journal writes to it: transaction %d, %d before; %v", written(), before, err)
+	}
 }
 
 func TestBookRefusesWhatCannotHaveHappened(t *testing.T) {
