@@ -71,7 +71,7 @@ func TestCallersDoWhatTheirRoleDoesAndNoMore(t *testing.T) {
 		service string
 		may     []string
 	}{
-		{"viewer eve", g.person("eve", trust.Viewer), "Control", []string{"Runs", "Status", "Follow", "Logs", "Audit"}},
+		{"viewer eve", g.person("eve", trust.Viewer), "Control", []string{"Runs", "Status", "Follow", "Logs", "History", "Audit"}},
 		{"viewer max", g.person("max", trust.Viewer), "Checkpoints", []string{"List"}},
 		{"viewer zoe", g.person("zoe", trust.Viewer), "Trust", []string{"Find", "Join", "Renew"}},
 		{"node ada", ada, "Control", []string{"Join", "Attend", "Fetch"}},
@@ -85,10 +85,12 @@ func TestCallersDoWhatTheirRoleDoesAndNoMore(t *testing.T) {
 				continue
 			}
 			refused++
-			stream, err := c.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // one that is let in waits for what is not sent
+			stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
 			if err == nil {
 				err = stream.RecvMsg(&pb.Chunk{})
 			}
+			cancel()
 			wantCode(t, err, codes.PermissionDenied, c.who+" may not call "+method)
 		}
 		if refused == 0 {
